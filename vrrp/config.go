@@ -1,0 +1,34 @@
+package vrrp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Version is the protocol version spoken by a virtual router.
+type Version uint8
+
+// The protocol versions: RFC 3768 and RFC 9568 (which obsoletes RFC 5798).
+const (
+	V2 Version = 2
+	V3 Version = 3
+)
+
+// PriorityOwner is the priority of the router that owns the addresses
+// (RFC 9568 section 5.2.4).
+const PriorityOwner = 255
+
+// Config describes one virtual router, seen from this router. It is a value;
+// the slice is never written after construction.
+type Config struct {
+	Name         string        // unique, for people
+	VRID         uint8         // 1..255
+	Version      Version       // V2 or V3
+	Priority     uint8         // 1..254, or PriorityOwner
+	Interval     time.Duration // Advertisement_Interval; V3: 10ms..40.95s in steps of 10ms; V2: 1s..255s in whole seconds
+	Preempt      bool          // Preempt_Mode
+	PreemptDelay time.Duration // how long a better router lets a worse master live, after start and after each new lower master
+	Primary      netip.Addr    // source address of our advertisements, unmapped and without zone; decides ties
+	Addresses    []netip.Addr  // advertised, in this order
+	Password     string        // V2 authentication type 1, at most 8 bytes; empty means type 0
+}

@@ -1,0 +1,57 @@
+package vrrp
+
+import "net/netip"
+
+// Event is something that happens to a Router: one of Start, Stop, Tick,
+// Received or Reconfigure.
+type Event interface{ event() }
+
+// Start says that the router may take part: its link is up and it has a
+// primary address. It does nothing to a router that already takes part.
+type Start struct{}
+
+// Stop ends taking part. A master says farewell with priority 0. A Reason that
+// is a fault (Reason.Fault) leads to StateFault, any other to StateInit.
+type Stop struct{ Reason Reason }
+
+// Tick says that Deadline has been reached. An early Tick changes nothing.
+type Tick struct{}
+
+// Received is an advertisement for this virtual router that passed Parse.
+type Received struct {
+	Src    netip.Addr // unmapped, without zone
+	Advert Advertisement
+}
+
+// Reconfigure replaces the configuration without a change of state, unless the
+// priority becomes or stops being PriorityOwner.
+type Reconfigure struct{ Config Config }
+
+func (Start) event()       {}
+func (Stop) event()        {}
+func (Tick) event()        {}
+func (Received) event()    {}
+func (Reconfigure) event() {}
+
+// State is the state of a virtual router on this router.
+type State uint8
+
+// The states. RFC 9568 section 6.4 knows the first three; fault is Initialize
+// with a reason to be there.
+const (
+	StateInit State = iota
+	StateBackup
+	StateMaster
+	StateFault
+)
+
+// Output is what one Step decided. It is comparable; the zero value means that
+// nothing is to be done.
+type Output struct {
+	Advertise  bool  // send an advertisement now ...
+	Priority   uint8 // ... with this priority (0 is the farewell)
+	Transition bool  // the state changed From one To another for Reason
+	From, To   State
+	Reason     Reason
+	Drop       Drop // why a Received event was not acted upon; DropNone otherwise
+}
