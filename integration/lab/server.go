@@ -1,0 +1,167 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Answer is what a Server says to a request.
+type Answer struct {
+	Server string // the node's name
+	Client string // the client's address as the server sees it
+}
+
+// Server is an HTTP server and a UDP echo in a node.
+type Server struct {
+	node *Node
+
+	sick     atomic.Bool
+	requests atomic.Int64
+	http     *http.Server
+	conns    []io.Closer
+}
+
+// Serve starts an HTTP server on each of the TCP addresses and a UDP echo on
+// each of the UDP addresses. "/healthz" answers 200, or 503 when sick.
+func (n *Node) Serve(tcp, udp []string) *Server {
+	n.lab.tb.Helper()
+	s := &Server{node: n}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if s.sick.Load() {
+			http.Error(w, "sick", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		_ = json.NewEncoder(w).Encode(Answer{Server: n.Name, Client: host})
+	})
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	for _, addr := range tcp {
+		n.Must("listen on "+addr, func() error {
+			ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp4", addr)
+			if err != nil {
+				return err
+			}
+			go func() { _ = s.http.Serve(ln) }()
+			return nil
+		})
+	}
+	for _, addr := range udp {
+		n.Must("listen on "+addr, func() error {
+			lc := net.ListenConfig{Control: freebind}
+			conn, err := lc.ListenPacket(context.Background(), "udp4", addr)
+			if err != nil {
+				return err
+			}
+			s.conns = append(s.conns, conn)
+			go s.echo(conn)
+			return nil
+		})
+	}
+	n.lab.tb.Cleanup(s.Stop)
+	return s
+}
+
+// echo sends every datagram back with the node's name behind it.
+func (s *Server) echo(conn net.PacketConn) {
+	b := make([]byte, 512)
+	for {
+		k, from, err := conn.ReadFrom(b[:256])
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		_, _ = conn.WriteTo(append(b[:k], s.node.Name...), from)
+	}
+}
+
+// Sicken makes the health page fail, or succeed again.
+func (s *Server) Sicken(sick bool) { s.sick.Store(sick) }
+
+// Requests returns how many requests have been answered, health checks aside.
+func (s *Server) Requests() int64 { return s.requests.Load() }
+
+// Stop ends the server at once: connections are reset, new ones refused.
+func (s *Server) Stop() {
+	_ = s.http.Close()
+	for _, c := range s.conns {
+		_ = c.Close()
+	}
+}
+
+// HoldVIP makes the node a real server for direct routing: it takes packets to
+// the address without answering ARP for it.
+func (n *Node) HoldVIP(vip netip.Addr) {
+	n.lab.tb.Helper()
+	n.Sysctl("net.ipv4.conf.all.arp_ignore", "1")
+	n.Sysctl("net.ipv4.conf.all.arp_announce", "2")
+	n.Address("lo", vip.String()+"/32")
+}
+
+// Decapsulate makes the node a real server behind an IP-in-IP tunnel.
+func (n *Node) Decapsulate(vip netip.Addr) {
+	n.lab.tb.Helper()
+	link, err := n.nl.LinkByName("tunl0")
+	if err == nil {
+		err = n.nl.LinkSetUp(link)
+	}
+	if err != nil {
+		n.lab.tb.Fatalf("bring up tunl0 on %s: %v", n.Name, err)
+	}
+	// The inner source is the client's, and no route to it leads back here.
+	n.Sysctl("net.ipv4.conf.all.rp_filter", "0")
+	n.Sysctl("net.ipv4.conf.tunl0.rp_filter", "0")
+	n.Sysctl("net.ipv4.conf.all.arp_ignore", "1")
+	n.Sysctl("net.ipv4.conf.all.arp_announce", "2")
+	n.Address("tunl0", vip.String()+"/32")
+}
+
+// Get requests a page over a connection of its own, with a time limit.
+func (n *Node) Get(url string, timeout time.Duration) (Answer, error) {
+	var a Answer
+	client := n.Client(timeout)
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(url)
+	if err != nil {
+		return a, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return a, fmt.Errorf("get %s: status %d", url, resp.StatusCode)
+	}
+	err = json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&a)
+	return a, err
+}
+
+// Client returns an HTTP client that connects from the node, once per request.
+func (n *Node) Client(timeout time.Duration) *http.Client {
+	return &http.Client{
+		Timeout: timeout,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+				var c net.Conn
+				err := n.Do(func() error {
+					var err error
+					c, err = new(net.Dialer).DialContext(ctx, "tcp4", addr)
+					return err
+				})
+				return c, err
+			},
+		},
+	}
+}

@@ -1,0 +1,174 @@
+package vm
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	kernel  = "linux.uml"
+	specEnv = "UNDERSTUDY_VM"     // path of the spec, given to the guest's init by its kernel
+	inEnv   = "UNDERSTUDY_IN_VM"  // set for the program inside
+	memEnv  = "UNDERSTUDY_VM_MEM" // memory of the guest, default below
+	memory  = "1024M"
+)
+
+// spec is what the guest's init needs to know.
+type spec struct {
+	Args  []string // of the program, without its name
+	Env   []string
+	Dir   string
+	Token string // marks the closing line
+}
+
+// Inside reports whether the program runs in the user-mode kernel.
+func Inside() bool { return os.Getenv(inEnv) != "" }
+
+// Native reports whether this machine's own kernel and user will do.
+func Native() bool {
+	if os.Geteuid() != 0 {
+		return false
+	}
+	if _, err := netlink.GenlFamilyGet("IPVS"); err == nil {
+		return true
+	}
+	_ = exec.Command("modprobe", "ip_vs").Run() // the family tells whether it worked
+	_, err := netlink.GenlFamilyGet("IPVS")
+	return err == nil
+}
+
+// Main runs body in a kernel with IPVS and ends the program with its exit
+// status. prepare runs first, once, on the host: it builds what body needs and
+// may set environment variables for it. Nothing after Main is reached.
+func Main(prepare func() error, body func() int) {
+	if os.Getpid() == 1 && os.Getenv(specEnv) != "" {
+		boot()
+	}
+	if Inside() {
+		os.Exit(body())
+	}
+	if prepare != nil {
+		if err := prepare(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	if Native() {
+		os.Exit(body())
+	}
+	code, err := run(os.Args[1:], os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// run boots the guest with args for the program and copies what it prints.
+func run(args []string, out io.Writer) (int, error) {
+	if _, err := exec.LookPath(kernel); err != nil {
+		return 0, errors.New("this kernel has no IPVS that we may use, and there is no " + kernel +
+			": run 'apt-get install -y user-mode-linux ipvsadm keepalived kmod' as root, or be root where ip_vs can be loaded")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("find own program: %w", err)
+	}
+	// Not below /dev: the guest mounts its own there.
+	tmp, err := os.MkdirTemp("", "understudy-vm-")
+	if err != nil {
+		return 0, fmt.Errorf("make directory for the guest: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	dir, err := os.Getwd()
+	if err != nil {
+		return 0, fmt.Errorf("find working directory: %w", err)
+	}
+	s := spec{Args: args, Env: os.Environ(), Dir: dir, Token: rand.Text()}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return 0, fmt.Errorf("encode spec: %w", err)
+	}
+	specFile := filepath.Join(tmp, "spec.json")
+	if err := os.WriteFile(specFile, b, 0o600); err != nil {
+		return 0, fmt.Errorf("write spec: %w", err)
+	}
+	mem := memory
+	if m := os.Getenv(memEnv); m != "" {
+		mem = m
+	}
+	cmd := exec.Command(kernel, "mem="+mem, "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "quiet", "loglevel=0",
+		"init="+self, specEnv+"="+specFile, "con=null", "con0=fd:0,fd:1", "umid=understudy-"+s.Token[:8])
+	cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(), "HOME="+tmp)
+	// Its own process group, so that the whole guest goes with us.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, fmt.Errorf("connect console: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("boot %s: %w", kernel, err)
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(stop)
+	go func() {
+		for range stop {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+	}()
+	code, told := copyConsole(pipe, out, s.Token)
+	err = cmd.Wait()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // stragglers of the guest; none is the usual case
+	if !told {
+		return 0, fmt.Errorf("the guest ended without a word (%v)", err)
+	}
+	return code, nil
+}
+
+// memoryDir is where the guest's memory file goes: memory, if there is any.
+func memoryDir() string {
+	if unix.Access("/dev/shm", unix.W_OK) == nil {
+		return "/dev/shm"
+	}
+	return os.TempDir()
+}
+
+// copyConsole copies the guest's console to out without what its kernel says
+// before init, and returns the exit status from the closing line.
+func copyConsole(in io.Reader, out io.Writer, token string) (code int, told bool) {
+	r := bufio.NewReader(in)
+	begun := false
+	for {
+		line, err := r.ReadString('\n')
+		text := strings.TrimRight(line, "\r\n")
+		switch {
+		case strings.HasPrefix(text, token+" begin"):
+			begun = true
+		case strings.HasPrefix(text, token+" end "):
+			code, _ = strconv.Atoi(strings.TrimPrefix(text, token+" end "))
+			return code, true
+		case strings.HasPrefix(text, token+" "):
+			fmt.Fprintln(out, strings.TrimPrefix(text, token+" "))
+		case begun && line != "":
+			fmt.Fprint(out, strings.ReplaceAll(line, "\r\n", "\n"))
+		}
+		if err != nil {
+			return code, false
+		}
+	}
+}
