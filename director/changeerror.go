@@ -1,0 +1,38 @@
+package director
+
+import "fmt"
+
+// ChangeError is the failure of one change of an Apply.
+type ChangeError[K comparable] struct {
+	Op  Op
+	Key K
+	Err error
+}
+
+// Error says what was to be done to which object, and why it was not.
+func (e *ChangeError[K]) Error() string { return fmt.Sprintf("%v %v: %v", e.Op, e.Key, e.Err) }
+
+// Unwrap returns the cause, usually a syscall.Errno.
+func (e *ChangeError[K]) Unwrap() error { return e.Err }
+
+// failures takes a joined error of Apply apart: the failed changes by key, and
+// whatever was not a ChangeError.
+func failures[K comparable](err error) (byKey map[K]error, rest []error) {
+	byKey = map[K]error{}
+	var walk func(error)
+	walk = func(err error) {
+		switch e := err.(type) {
+		case nil:
+		case *ChangeError[K]:
+			byKey[e.Key] = e.Err
+		case interface{ Unwrap() []error }:
+			for _, err := range e.Unwrap() {
+				walk(err)
+			}
+		default:
+			rest = append(rest, err)
+		}
+	}
+	walk(err)
+	return byKey, rest
+}

@@ -1,0 +1,217 @@
+package director
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/understudy-ha/understudy/garp"
+	"github.com/understudy-ha/understudy/health"
+)
+
+// Role is what a virtual router is to the kernel.
+type Role uint8
+
+// The roles.
+const (
+	RoleUnknown Role = iota // not settled since start: nobody knows who is master
+	RoleBackup
+	RoleMaster
+	RoleFault
+)
+
+// String returns the lower-case name that operators see.
+func (r Role) String() string {
+	switch r {
+	case RoleUnknown:
+		return "unknown"
+	case RoleBackup:
+		return "backup"
+	case RoleMaster:
+		return "master"
+	case RoleFault:
+		return "fault"
+	}
+	return "role " + strconv.Itoa(int(r))
+}
+
+// RoleState is the current role of a virtual router.
+type RoleState struct {
+	Role  Role
+	Epoch uint64 // number of times it became master; a change announces again
+}
+
+// Intent is what should become of an object.
+type Intent uint8
+
+// The intents. The zero value takes away.
+const (
+	Absent Intent = iota // delete it if it is there and ours
+	Keep                 // leave it if it is there, do not create it
+	Hold                 // it should be there
+)
+
+// String returns the lower-case name that operators see.
+func (i Intent) String() string {
+	switch i {
+	case Absent:
+		return "absent"
+	case Keep:
+		return "keep"
+	case Hold:
+		return "hold"
+	}
+	return "intent " + strconv.Itoa(int(i))
+}
+
+// Reason says why an object has its Intent.
+type Reason uint8
+
+// The reasons.
+const (
+	ReasonNotConfigured Reason = iota // no configuration names it
+	ReasonMaster                      // its virtual router is master
+	ReasonBackup                      // its virtual router is backup
+	ReasonFault                       // its virtual router is in fault
+	ReasonUnsettled                   // its virtual router has not settled since start
+	ReasonConfigured                  // a service of the configuration
+	ReasonUnchecked                   // a server without a check
+	ReasonUp                          // a server whose check passes
+	ReasonDown                        // a server whose check fails
+	ReasonUnproved                    // a server whose check has no result yet
+	ReasonStopping                    // the director is stopping
+)
+
+// String returns the reason as operators read it.
+func (r Reason) String() string {
+	switch r {
+	case ReasonNotConfigured:
+		return "not configured"
+	case ReasonMaster:
+		return "master"
+	case ReasonBackup:
+		return "backup"
+	case ReasonFault:
+		return "fault"
+	case ReasonUnsettled:
+		return "role not settled yet"
+	case ReasonConfigured:
+		return "configured"
+	case ReasonUnchecked:
+		return "not checked"
+	case ReasonUp:
+		return "up"
+	case ReasonDown:
+		return "down"
+	case ReasonUnproved:
+		return "no check result yet"
+	case ReasonStopping:
+		return "stopping"
+	}
+	return "reason " + strconv.Itoa(int(r))
+}
+
+// Want is the verdict on one object.
+type Want[V comparable] struct {
+	Intent Intent
+	Reason Reason
+	Spec   V
+	Name   string // of the virtual router or service that it belongs to
+}
+
+// Desired is the verdict on every object that a configuration names. What it
+// does not name is not wanted.
+type Desired struct {
+	Addresses map[AddrKey]Want[AddrSpec]
+	Entries   map[Key]Want[Spec]
+	Claims    map[AddrKey]garp.Claim // of the addresses to hold
+}
+
+// Plan decides on every object that config names. It is pure and total: a
+// virtual router missing from roles counts as RoleUnknown, and an address or
+// entry that is named twice gets the stronger intent, or else the first one.
+func Plan(config Config, roles map[string]RoleState, status func(health.Check) health.Status) Desired {
+	addresses, claims := planAddresses(config, roles)
+	return Desired{Addresses: addresses, Entries: planEntries(config, status), Claims: claims}
+}
+
+func planAddresses(config Config, roles map[string]RoleState) (map[AddrKey]Want[AddrSpec], map[AddrKey]garp.Claim) {
+	wants := map[AddrKey]Want[AddrSpec]{}
+	claims := map[AddrKey]garp.Claim{}
+	for _, r := range config.Routers {
+		state := roles[r.Name]
+		want := Want[AddrSpec]{Spec: AddrSpec{Ours: true}, Name: r.Name}
+		switch state.Role {
+		case RoleMaster:
+			want.Intent, want.Reason = Hold, ReasonMaster
+		case RoleBackup:
+			want.Intent, want.Reason = Absent, ReasonBackup
+		case RoleFault:
+			want.Intent, want.Reason = Absent, ReasonFault
+		default:
+			want.Intent, want.Reason = Keep, ReasonUnsettled
+		}
+		for _, p := range r.Addresses {
+			key := AddrKey{Link: r.Link, Prefix: p}
+			if old, ok := wants[key]; ok && old.Intent >= want.Intent {
+				continue
+			}
+			wants[key] = want
+			if want.Intent == Hold {
+				claims[key] = garp.Claim{Schedule: r.Announce, Epoch: state.Epoch}
+			}
+		}
+	}
+	return wants, claims
+}
+
+func planEntries(config Config, status func(health.Check) health.Status) map[Key]Want[Spec] {
+	n := len(config.Services)
+	for _, s := range config.Services {
+		n += len(s.Servers)
+	}
+	wants := make(map[Key]Want[Spec], n)
+	for _, s := range config.Services {
+		key := Key{Service: s.Key}
+		if _, ok := wants[key]; ok {
+			continue
+		}
+		wants[key] = Want[Spec]{
+			Intent: Hold, Reason: ReasonConfigured, Name: s.Name,
+			Spec: Spec{Service: canonical(s.Key, s.Spec)},
+		}
+		for _, server := range s.Servers {
+			key := Key{Service: s.Key, Server: server.Address}
+			want := Want[Spec]{Spec: Spec{Server: server.Spec}, Name: s.Name}
+			want.Intent, want.Reason = fit(server.Check, status)
+			if old, ok := wants[key]; ok && old.Intent >= want.Intent {
+				continue
+			}
+			wants[key] = want
+		}
+	}
+	return wants
+}
+
+// fit judges a server by its check.
+func fit(check health.Check, status func(health.Check) health.Status) (Intent, Reason) {
+	if check.Type == health.TypeNone {
+		return Hold, ReasonUnchecked
+	}
+	switch status(check).State {
+	case health.Up:
+		return Hold, ReasonUp
+	case health.Down:
+		return Absent, ReasonDown
+	}
+	return Keep, ReasonUnproved
+}
+
+// canonical returns s as the kernel gives it back: whole seconds, and a mask
+// that means nothing without persistence filled in.
+func canonical(k ServiceKey, s ServiceSpec) ServiceSpec {
+	s.Persistence = s.Persistence.Truncate(time.Second)
+	if s.Persistence == 0 || s.Mask == 0 {
+		s.Mask = k.mask()
+	}
+	return s
+}

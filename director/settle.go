@@ -1,0 +1,22 @@
+package director
+
+import "time"
+
+// settle says what the kernel should hold now, given what it holds: everything
+// to be held, and what is to be kept if it is there. An object that is there
+// and kept still gets the wanted content. The time is when to look again even
+// if nothing happens; zero: no need to.
+func settle[K, V comparable](have map[K]V, want map[K]Want[V], _ time.Time) (map[K]V, time.Time) {
+	final := make(map[K]V, len(want))
+	for k, w := range want {
+		switch w.Intent {
+		case Hold:
+			final[k] = w.Spec
+		case Keep:
+			if _, ok := have[k]; ok {
+				final[k] = w.Spec
+			}
+		}
+	}
+	return final, time.Time{}
+}
