@@ -1,0 +1,172 @@
+package link
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"net"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// attrProto is IFA_PROTO of linux/if_addr.h.
+const attrProto = 11
+
+// carrying is the set of interface flags without which no packet gets through:
+// administratively up, carrier, and operational state up (RFC 2863) or unknown.
+const carrying = unix.IFF_UP | unix.IFF_LOWER_UP | unix.IFF_RUNNING
+
+// iface is one message of an RTM_GETLINK dump.
+type iface struct {
+	index  int
+	name   string
+	up     bool
+	hwaddr net.HardwareAddr
+}
+
+// addr is one message of an RTM_GETADDR dump.
+type addr struct {
+	index  int
+	prefix netip.Prefix
+	ours   bool // tagged with Protocol
+	usable bool // not tentative and not a duplicate (RFC 4862)
+}
+
+// parseIface decodes the body of an RTM_NEWLINK message (struct ifinfomsg and
+// its attributes).
+func parseIface(b []byte) (iface, error) {
+	if len(b) < unix.SizeofIfInfomsg {
+		return iface{}, fmt.Errorf("parse link message: %d bytes", len(b))
+	}
+	flags := binary.NativeEndian.Uint32(b[8:])
+	i := iface{
+		index: int(int32(binary.NativeEndian.Uint32(b[4:]))),
+		up:    flags&carrying == carrying,
+	}
+	for kind, value := range attributes(b[unix.SizeofIfInfomsg:]) {
+		switch kind {
+		case unix.IFLA_IFNAME:
+			i.name = unix.ByteSliceToString(value)
+		case unix.IFLA_ADDRESS:
+			i.hwaddr = slices.Clone(net.HardwareAddr(value))
+		}
+	}
+	if i.index <= 0 || i.name == "" {
+		return iface{}, fmt.Errorf("parse link message: index %d, name %q", i.index, i.name)
+	}
+	return i, nil
+}
+
+// parseAddr decodes the body of an RTM_NEWADDR message (struct ifaddrmsg and
+// its attributes). IFA_LOCAL is the address of this host; IFA_ADDRESS is the
+// peer's where there is a peer, and otherwise the same.
+func parseAddr(b []byte) (addr, error) {
+	if len(b) < unix.SizeofIfAddrmsg {
+		return addr{}, fmt.Errorf("parse address message: %d bytes", len(b))
+	}
+	bits, flags := int(b[1]), uint32(b[2])
+	a := addr{index: int(binary.NativeEndian.Uint32(b[4:]))}
+	var local, address netip.Addr
+	for kind, value := range attributes(b[unix.SizeofIfAddrmsg:]) {
+		switch kind {
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(value)
+		case unix.IFA_ADDRESS:
+			address, _ = netip.AddrFromSlice(value)
+		case unix.IFA_FLAGS:
+			if len(value) >= 4 {
+				flags = binary.NativeEndian.Uint32(value)
+			}
+		case attrProto:
+			a.ours = len(value) >= 1 && value[0] == Protocol
+		}
+	}
+	if !local.IsValid() {
+		local = address
+	}
+	a.prefix = netip.PrefixFrom(local, bits)
+	if !a.prefix.IsValid() || local.Is4() != (b[0] == unix.AF_INET) {
+		return addr{}, fmt.Errorf("parse address message: family %d, address %v, %d bits", b[0], local, bits)
+	}
+	tentative := flags&unix.IFA_F_TENTATIVE != 0 && flags&unix.IFA_F_OPTIMISTIC == 0
+	a.usable = !tentative && flags&unix.IFA_F_DADFAILED == 0
+	return a, nil
+}
+
+// attributes yields the route attributes in b (linux/rtnetlink.h), without the
+// flag bits of their types, and stops at the first that does not fit.
+func attributes(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) >= unix.SizeofRtAttr {
+			size := int(binary.NativeEndian.Uint16(b))
+			if size < unix.SizeofRtAttr || size > len(b) {
+				return
+			}
+			kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+			if !yield(kind, b[unix.SizeofRtAttr:size]) {
+				return
+			}
+			b = b[min(len(b), (size+unix.RTA_ALIGNTO-1)&^(unix.RTA_ALIGNTO-1)):]
+		}
+	}
+}
+
+// concernsAddresses reports whether any of the netlink messages in b is about
+// an address.
+func concernsAddresses(b []byte) bool {
+	for len(b) >= unix.SizeofNlMsghdr {
+		switch binary.NativeEndian.Uint16(b[4:]) {
+		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+			return true
+		}
+		size := uint64(binary.NativeEndian.Uint32(b))
+		if size < unix.SizeofNlMsghdr || size > uint64(len(b)) {
+			return false
+		}
+		b = b[min(uint64(len(b)), (size+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1)):]
+	}
+	return false
+}
+
+// decode makes states out of the messages of the two dumps.
+func decode(links, addresses [][]byte) (map[string]State, error) {
+	var ifaces []iface
+	for _, b := range links {
+		i, err := parseIface(b)
+		if err != nil {
+			return nil, err
+		}
+		ifaces = append(ifaces, i)
+	}
+	var addrs []addr
+	for _, b := range addresses {
+		// The dump speaks of every family, of which IPv4 and IPv6 concern us.
+		if len(b) > 0 && b[0] != unix.AF_INET && b[0] != unix.AF_INET6 {
+			continue
+		}
+		a, err := parseAddr(b)
+		if err != nil {
+			return nil, err
+		}
+		addrs = append(addrs, a)
+	}
+	return assemble(ifaces, addrs), nil
+}
+
+// assemble joins the two dumps into the state of every interface by name.
+// Addresses keep the order in which the kernel gave them.
+func assemble(ifaces []iface, addrs []addr) map[string]State {
+	byIndex := make(map[int][]netip.Prefix, len(ifaces))
+	for _, a := range addrs {
+		if a.usable && !a.ours {
+			byIndex[a.index] = append(byIndex[a.index], a.prefix)
+		}
+	}
+	states := make(map[string]State, len(ifaces))
+	for _, i := range ifaces {
+		states[i.name] = State{Index: i.index, Up: i.up, HWAddr: i.hwaddr, Addresses: byIndex[i.index]}
+	}
+	return states
+}
