@@ -1,0 +1,57 @@
+package vrrp
+
+import "strconv"
+
+// Reason says why a virtual router is in the state that it is in.
+type Reason uint8
+
+// The reasons. The first group is decided by the election, the second comes
+// with Stop.
+const (
+	ReasonNone           Reason = iota
+	ReasonStartup               // init to backup: taking part begins
+	ReasonOwner                 // to master: priority 255 does not wait
+	ReasonMasterDown            // backup to master: no advertisement within the master-down interval
+	ReasonFarewell              // backup to master: the master said priority 0 and the skew time has passed
+	ReasonPreempt               // backup to master: the master heard has a lower priority
+	ReasonHigherPriority        // master to backup: a higher priority was heard
+	ReasonTie                   // master to backup: the same priority was heard from a greater address
+
+	ReasonShutdown  // to init: asked to stop
+	ReasonRemoved   // to init: no longer configured
+	ReasonLinkDown  // to fault: the interface is down or has lost its carrier
+	ReasonNoAddress // to fault: the interface has no address to send from
+	ReasonSocket    // to fault: the socket cannot be opened or read
+
+	// NumReasons is the number of reasons, for tables indexed by Reason.
+	NumReasons = iota
+)
+
+var reasonNames = [NumReasons]string{
+	ReasonNone:           "none",
+	ReasonStartup:        "startup",
+	ReasonOwner:          "owner",
+	ReasonMasterDown:     "master-down",
+	ReasonFarewell:       "farewell",
+	ReasonPreempt:        "preempt",
+	ReasonHigherPriority: "higher-priority",
+	ReasonTie:            "tie",
+	ReasonShutdown:       "shutdown",
+	ReasonRemoved:        "removed",
+	ReasonLinkDown:       "link-down",
+	ReasonNoAddress:      "no-address",
+	ReasonSocket:         "socket",
+}
+
+// String returns the reason as one word in lower case, fit for a metric label.
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return "reason(" + strconv.Itoa(int(r)) + ")"
+}
+
+// Fault reports whether a Stop for this reason leads to StateFault.
+func (r Reason) Fault() bool {
+	return r == ReasonLinkDown || r == ReasonNoAddress || r == ReasonSocket
+}

@@ -1,0 +1,415 @@
+package vrrp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// answersPerInterval bounds the advertisements that a master sends because it
+// heard one, between two that it sends because its timer ran out. One is the
+// rule; the bound holds where two masters each take the other for the lower one
+// (their addresses are rewritten on the way, say) and would otherwise answer
+// each other at the speed of the link for ever.
+const answersPerInterval = 3
+
+// Status is the state of a Router for people and for the director.
+type Status struct {
+	State          State
+	Since          time.Time     // of the last transition; zero if there was none
+	Reason         Reason        // why State
+	Settled        bool          // somebody is known to be master, or to be missing; false from Start until then
+	Epoch          uint64        // number of times this router became master
+	Master         netip.Addr    // primary address of the master, our own while master; zero if unknown
+	MasterPriority uint8         // 0 if unknown
+	MasterInterval time.Duration // Active_Adver_Interval: learnt in V3, otherwise our own
+}
+
+// Router is one virtual router as this router sees it: the state machine of RFC
+// 9568 section 6.4 and RFC 3768 section 6.4. It is owned by its caller, who
+// steps it from one goroutine at a time. A copy of the value is a snapshot.
+type Router struct {
+	config Config
+	status Status
+	now    time.Time // the latest time seen; time does not go backwards here
+
+	// Of a backup. The timer is a base and a rule, so that a change of the
+	// configuration changes the deadline and repeating it postpones nothing.
+	timerSet   time.Time // when Active_Down_Timer was set
+	farewell   bool      // it was set to Skew_Time alone
+	preempting bool      // a lower master was discarded since
+	learnt     bool      // status.MasterInterval comes from an advertisement
+	lowerSince time.Time // start, or when lower masters began to be heard; zero while the master is at least as good
+
+	// Of a master.
+	next    time.Time // when Adver_Timer fires
+	answers int       // sent out of turn since it last fired
+}
+
+// New returns a Router in StateInit. An Interval below UnitV3 counts as UnitV3,
+// here and in Reconfigure: no configuration makes a master that only sends.
+func New(c Config) *Router {
+	return &Router{config: c.bounded()}
+}
+
+// Config returns the configuration in force. The slice in it is shared and must
+// not be written.
+func (r *Router) Config() Config { return r.config }
+
+// Status returns what is known of the virtual router.
+func (r *Router) Status() Status {
+	s := r.status
+	switch s.State {
+	case StateMaster:
+		s.Master, s.MasterPriority, s.MasterInterval = r.config.Primary, r.config.Priority, r.config.Interval
+	case StateBackup:
+		s.MasterInterval = r.masterInterval()
+	}
+	return s
+}
+
+// Advertisement returns what Output.Advertise asks to be sent with Output.Priority.
+func (r *Router) Advertisement(priority uint8) Advertisement {
+	a := Advertisement{
+		Version:   r.config.Version,
+		VRID:      r.config.VRID,
+		Priority:  priority,
+		Interval:  r.config.Interval,
+		Addresses: r.config.Addresses,
+	}
+	if r.config.Version == V2 && r.config.Password != "" {
+		a.AuthType, a.Password = AuthSimple, r.config.Password
+	}
+	return a
+}
+
+// Deadline reports when Step must next be called with Tick; the zero time means
+// never. It may change with every Step.
+func (r *Router) Deadline() time.Time {
+	switch r.status.State {
+	case StateBackup:
+		if r.farewell {
+			return r.timerSet.Add(r.config.SkewTime(r.masterInterval()))
+		}
+		return r.timerSet.Add(r.config.MasterDownInterval(r.masterInterval()))
+	case StateMaster:
+		return r.next
+	default:
+		return time.Time{}
+	}
+}
+
+// Step applies ev at time now. It never blocks and never reads a clock. A now
+// before an earlier one counts as that earlier one.
+//
+// A Received that is already waiting must be stepped before a Tick: a process
+// that stalled would otherwise take over from a master that it could hear.
+func (r *Router) Step(now time.Time, ev Event) Output {
+	if now.Before(r.now) {
+		now = r.now
+	}
+	r.now = now
+	if rx, ok := ev.(Received); ok {
+		if drop := r.screen(rx); drop != DropNone {
+			return Output{Drop: drop}
+		}
+	}
+	switch r.status.State {
+	case StateBackup:
+		return r.stepBackup(now, ev)
+	case StateMaster:
+		return r.stepMaster(now, ev)
+	default:
+		return r.stepInit(now, ev)
+	}
+}
+
+func (r *Router) screen(rx Received) Drop {
+	if r.status.State != StateBackup && r.status.State != StateMaster {
+		return DropNotRunning
+	}
+	return r.config.screen(rx)
+}
+
+// stepInit is RFC 9568 section 6.4.1 Initialize and RFC 3768 section 6.4.1, for
+// StateInit and StateFault.
+func (r *Router) stepInit(now time.Time, ev Event) Output {
+	switch ev := ev.(type) {
+	case Start:
+		// "If the Priority = 255, i.e., the router owns the IPvX address(es)
+		// associated with the Virtual Router, then: Send an ADVERTISEMENT. [...] Set
+		// the Adver_Timer to Advertisement_Interval. Transition to the {Active} state."
+		if r.config.Priority == PriorityOwner {
+			return r.takeOver(now, ReasonOwner)
+		}
+		// "else: Set Active_Adver_Interval to Advertisement_Interval. Set the
+		// Active_Down_Timer to Active_Down_Interval. Transition to the {Backup} state."
+		out := r.become(now, StateBackup, ReasonStartup)
+		r.lowerSince = now
+		return out
+
+	case Stop:
+		return r.stop(now, ev)
+
+	case Reconfigure:
+		r.reconfigure(ev.Config)
+	}
+	return Output{}
+}
+
+// stepBackup is RFC 9568 section 6.4.2 Backup and RFC 3768 section 6.4.2.
+func (r *Router) stepBackup(now time.Time, ev Event) Output {
+	switch ev := ev.(type) {
+	case Stop:
+		// "If a Shutdown event is received, then: Cancel the Active_Down_Timer.
+		// Transition to the {Initialize} state."
+		return r.stop(now, ev)
+
+	case Tick:
+		// "If the Active_Down_Timer fires, then: Send an ADVERTISEMENT. [...] Set the
+		// Adver_Timer to Advertisement_Interval. Transition to the {Active} state."
+		if now.Before(r.Deadline()) {
+			return Output{}
+		}
+		switch {
+		case r.preempting:
+			return r.takeOver(now, ReasonPreempt)
+		case r.farewell:
+			return r.takeOver(now, ReasonFarewell)
+		default:
+			return r.takeOver(now, ReasonMasterDown)
+		}
+
+	case Received:
+		return r.hearAsBackup(now, ev)
+
+	case Reconfigure:
+		was := r.config
+		r.reconfigure(ev.Config)
+		if was.Priority != PriorityOwner && r.config.Priority == PriorityOwner {
+			return r.takeOver(now, ReasonOwner)
+		}
+	}
+	return Output{}
+}
+
+func (r *Router) hearAsBackup(now time.Time, rx Received) Output {
+	a := rx.Advert
+	// "If the Priority in the ADVERTISEMENT is 0, then: Set the Active_Down_Timer to
+	// Skew_Time."
+	if a.Priority == 0 {
+		r.timerSet, r.farewell, r.preempting = now, true, false
+		if r.status.Master == rx.Src {
+			r.status.Master, r.status.MasterPriority = netip.Addr{}, 0
+		}
+		return Output{}
+	}
+	r.status.Master, r.status.MasterPriority = rx.Src, a.Priority
+	if a.Priority >= r.config.Priority {
+		r.lowerSince = time.Time{}
+	} else if r.lowerSince.IsZero() {
+		r.lowerSince = now
+	}
+	// "else: If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is
+	// greater than or equal to the local Priority, then: Set Active_Adver_Interval to
+	// Max Advertise Interval contained in the ADVERTISEMENT. Recompute the Skew_Time.
+	// Recompute the Active_Down_Interval. Set the Active_Down_Timer to
+	// Active_Down_Interval."
+	if !r.config.preempts() || a.Priority >= r.config.Priority || r.delayed(now) {
+		r.follow(now, a)
+		return Output{}
+	}
+	// "else // Preempt was True and Priority was less: Discard the ADVERTISEMENT."
+	// The timer then runs out, and this router takes over.
+	r.preempting = true
+	return Output{Drop: DropPriority}
+}
+
+// delayed reports whether a lower master is still to be left alone: for the
+// preempt delay from Start, and again from the first lower advertisement after a
+// master that was at least as good as this router. Which lower router speaks
+// does not matter, so that two of them in turn cannot put this one off for ever.
+func (r *Router) delayed(now time.Time) bool {
+	return now.Before(r.lowerSince.Add(r.config.preemptDelay()))
+}
+
+// stepMaster is RFC 9568 section 6.4.3 Active and RFC 3768 section 6.4.3 Master.
+func (r *Router) stepMaster(now time.Time, ev Event) Output {
+	switch ev := ev.(type) {
+	case Stop:
+		// "If a Shutdown event is received, then: Cancel the Adver_Timer. Send an
+		// ADVERTISEMENT with Priority = 0. Transition to the {Initialize} state."
+		out := r.stop(now, ev)
+		out.Advertise = true
+		return out
+
+	case Tick:
+		// "If the Adver_Timer fires, then: Send an ADVERTISEMENT. Reset the
+		// Adver_Timer to Advertisement_Interval."
+		if now.Before(r.next) {
+			return Output{}
+		}
+		// A tick that is a little late does not shift the ones after it; one that
+		// is very late is not made up for.
+		from := r.next
+		if now.Sub(from) > r.config.Interval/2 {
+			from = now
+		}
+		r.next, r.answers = from.Add(r.config.Interval), 0
+		return r.advertise()
+
+	case Received:
+		return r.hearAsMaster(now, ev)
+
+	case Reconfigure:
+		was := r.config
+		r.reconfigure(ev.Config)
+		if was.Interval == r.config.Interval {
+			return Output{}
+		}
+		// Backups still count in the interval that they learnt. They hear of the new
+		// one now, and once more when they expect to, in case the first is lost.
+		if next := now.Add(r.config.Interval); next.Before(r.next) {
+			r.next = next
+		}
+		return r.advertise()
+	}
+	return Output{}
+}
+
+func (r *Router) hearAsMaster(now time.Time, rx Received) Output {
+	a := rx.Advert
+	// RFC 9568 section 7.1: "It MUST verify that [...] the local router is not the
+	// IPvX address owner (Priority = 255)." Two routers that both claim to own the
+	// addresses are a mistake that this rule would leave standing with two masters;
+	// between them the tie below decides.
+	if r.config.Priority == PriorityOwner && (a.Priority != PriorityOwner || rx.Src.Less(r.config.Primary)) {
+		return Output{Drop: DropOwner}
+	}
+	switch {
+	case a.Priority == 0:
+		// "If the Priority in the ADVERTISEMENT is 0, then: Send an ADVERTISEMENT.
+		// Reset the Adver_Timer to Advertisement_Interval."
+		out := r.answer()
+		if out.Advertise {
+			r.next = now.Add(r.config.Interval)
+		}
+		return out
+
+	case a.Priority > r.config.Priority:
+		// "If the Priority in the ADVERTISEMENT is greater than the local Priority
+		// [...] then: Cancel Adver_Timer. Set Active_Adver_Interval to Max Advertise
+		// Interval contained in the ADVERTISEMENT. Recompute the Skew_Time. Recompute
+		// the Active_Down_Interval. Set Active_Down_Timer to Active_Down_Interval.
+		// Transition to the {Backup} state."
+		return r.yield(now, rx, ReasonHigherPriority)
+
+	case a.Priority == r.config.Priority && r.config.Primary.Less(rx.Src):
+		// "[or] if the Priority in the ADVERTISEMENT is equal to the local Priority
+		// and the primary IPvX address of the sender is greater than the local primary
+		// IPvX address (based on an unsigned integer comparison of the IPvX addresses
+		// in network byte order), then: [the same]"
+		return r.yield(now, rx, ReasonTie)
+
+	default:
+		// "else: Discard the ADVERTISEMENT. Send an ADVERTISEMENT immediately to
+		// assert the {Active} state to the sending VRRP Router and to update any
+		// learning bridges with the correct Active VRRP Router path." RFC 3768 only
+		// discards; answering there too ends the second master's reign sooner.
+		out := r.answer()
+		out.Drop = DropPriority
+		return out
+	}
+}
+
+// become is the one writer of the state. It sets the timers of the new state and
+// forgets those of the old one.
+func (r *Router) become(now time.Time, state State, reason Reason) Output {
+	out := Output{Transition: true, From: r.status.State, To: state, Reason: reason}
+	r.status = Status{
+		State:  state,
+		Since:  now,
+		Reason: reason,
+		Epoch:  r.status.Epoch,
+	}
+	r.timerSet, r.farewell, r.preempting, r.learnt, r.lowerSince = time.Time{}, false, false, false, time.Time{}
+	r.next, r.answers = time.Time{}, 0
+	switch state {
+	case StateBackup:
+		r.timerSet = now
+	case StateMaster:
+		r.next = now.Add(r.config.Interval)
+		r.status.Settled = true
+		r.status.Epoch++
+	}
+	return out
+}
+
+// takeOver becomes master and says so.
+func (r *Router) takeOver(now time.Time, reason Reason) Output {
+	out := r.become(now, StateMaster, reason)
+	out.Advertise, out.Priority = true, r.config.Priority
+	return out
+}
+
+// yield becomes backup of the master that rx comes from.
+func (r *Router) yield(now time.Time, rx Received, reason Reason) Output {
+	out := r.become(now, StateBackup, reason)
+	r.status.Master, r.status.MasterPriority = rx.Src, rx.Advert.Priority
+	r.follow(now, rx.Advert)
+	return out
+}
+
+// stop leaves the election.
+func (r *Router) stop(now time.Time, ev Stop) Output {
+	state, reason := StateInit, ev.Reason
+	if reason == ReasonNone {
+		reason = ReasonShutdown
+	}
+	if reason.Fault() {
+		state = StateFault
+	}
+	if state == r.status.State {
+		// From one fault to another: the newer reason is the one to look at.
+		r.status.Reason = reason
+		return Output{}
+	}
+	return r.become(now, state, reason)
+}
+
+// follow accepts a as the word of the master. In version 2 the interval is
+// configured, not learnt.
+func (r *Router) follow(now time.Time, a Advertisement) {
+	r.timerSet, r.farewell, r.preempting = now, false, false
+	r.status.Settled = true
+	if r.config.Version == V3 {
+		r.learnt, r.status.MasterInterval = true, a.Interval
+	}
+}
+
+// masterInterval is Active_Adver_Interval.
+func (r *Router) masterInterval() time.Duration {
+	if r.learnt {
+		return r.status.MasterInterval
+	}
+	return r.config.Interval
+}
+
+func (r *Router) reconfigure(c Config) {
+	if c.Version != r.config.Version {
+		r.learnt = false
+	}
+	r.config = c.bounded()
+}
+
+func (r *Router) advertise() Output {
+	return Output{Advertise: true, Priority: r.config.Priority}
+}
+
+// answer advertises out of turn, if it may.
+func (r *Router) answer() Output {
+	if r.answers >= answersPerInterval {
+		return Output{}
+	}
+	r.answers++
+	return r.advertise()
+}
