@@ -1,0 +1,268 @@
+package addr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/director"
+	"github.com/understudy-ha/understudy/director/link"
+)
+
+var _ director.Table[director.AddrKey, director.AddrSpec] = (*Table)(nil)
+
+// Table is the kernel's table of addresses on some interfaces.
+type Table struct {
+	mu     sync.Mutex // one exchange at a time
+	socket *socket
+	links  []string // sorted, without duplicates
+}
+
+// New opens a table in the network namespace of the calling thread. It lists
+// nothing until SetLinks says which interfaces matter. Close ends it.
+func New() (*Table, error) {
+	s, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	return &Table{socket: s}, nil
+}
+
+// Close gives the socket back. It is not to be called during List or Apply.
+func (t *Table) Close() error { return t.socket.close() }
+
+// SetLinks names the interfaces that List looks at. Names of interfaces that do
+// not exist, or not yet, do no harm.
+func (t *Table) SetLinks(names []string) {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.links = slices.Compact(names)
+}
+
+// List returns the addresses of the interfaces named by SetLinks, except the
+// IPv6 link-local ones that do not carry our tag.
+func (t *Table) List(ctx context.Context) (map[director.AddrKey]director.AddrSpec, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make(map[director.AddrKey]director.AddrSpec)
+	names := make(map[int]string, len(t.links))
+	for i, l := range t.resolve(ctx, t.links) {
+		switch {
+		case l.err == nil:
+			names[l.index] = t.links[i]
+		case !errors.Is(l.err, unix.ENODEV):
+			return nil, fmt.Errorf("look up link %s: %w", t.links[i], l.err)
+		}
+	}
+	if len(names) == 0 {
+		return list, nil
+	}
+	entries, err := t.entries(ctx, unix.AF_UNSPEC)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		name, ok := names[e.index]
+		ours := e.tag == link.Protocol
+		if !ok || !ours && e.prefix.Addr().Is6() && e.prefix.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		list[director.AddrKey{Link: name, Prefix: e.prefix}] = director.AddrSpec{Ours: ours}
+	}
+	return list, nil
+}
+
+// Apply carries out the changes. Creating an address that exists succeeds and
+// leaves it as it is, whosever it is; deleting one that is absent, or whose
+// interface is, succeeds. An update sets or takes away the tag.
+func (t *Table) Apply(ctx context.Context, changes []director.Change[director.AddrKey, director.AddrSpec]) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var names []string
+	for _, c := range changes {
+		names = append(names, c.Key.Link)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	links := make(map[string]*linkInfo, len(names))
+	for i, l := range t.resolve(ctx, names) {
+		links[names[i]] = &l
+	}
+	var errs []error
+	for len(changes) > 0 {
+		// Deletions may take other addresses along, so they are looked at
+		// when everything before them has been done.
+		deletes := changes[0].Op == director.Delete
+		n := slices.IndexFunc(changes, func(c change) bool { return (c.Op == director.Delete) != deletes })
+		if n < 0 {
+			n = len(changes)
+		}
+		if deletes {
+			errs = append(errs, t.promote(ctx, changes[:n], links))
+		}
+		errs = append(errs, t.run(ctx, changes[:n], links)...)
+		changes = changes[n:]
+	}
+	return errors.Join(errs...)
+}
+
+type change = director.Change[director.AddrKey, director.AddrSpec]
+
+// linkInfo is what was found under the name of an interface.
+type linkInfo struct {
+	index    int
+	promotes bool
+	err      error // ENODEV if there is none
+}
+
+// resolve looks up interfaces by name.
+func (t *Table) resolve(ctx context.Context, names []string) []linkInfo {
+	infos := make([]linkInfo, len(names))
+	reqs := make([]*nl.NetlinkRequest, len(names))
+	for i, name := range names {
+		reqs[i] = linkRequest(name)
+	}
+	errs := t.socket.do(ctx, reqs, func(i int, m syscall.NetlinkMessage) {
+		infos[i].index, infos[i].promotes, infos[i].err = parseLink(m.Data)
+	})
+	for i, err := range errs {
+		if err != nil {
+			infos[i].err = err
+		}
+	}
+	return infos
+}
+
+// entries dumps the addresses of a family on all interfaces.
+func (t *Table) entries(ctx context.Context, family int) ([]entry, error) {
+	var entries []entry
+	err := t.socket.dump(ctx, func() *nl.NetlinkRequest { return dumpRequest(family) }, func(body []byte) error {
+		e, err := parseAddress(body)
+		if err == nil {
+			entries = append(entries, e)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	return entries, nil
+}
+
+// run carries out changes and returns the failures.
+func (t *Table) run(ctx context.Context, changes []change, links map[string]*linkInfo) []error {
+	var failures []error
+	fail := func(c change, err error) {
+		failures = append(failures, &director.ChangeError[director.AddrKey]{Op: c.Op, Key: c.Key, Err: err})
+	}
+	var sent []change
+	var reqs []*nl.NetlinkRequest
+	for _, c := range changes {
+		l := links[c.Key.Link]
+		switch {
+		case !c.Key.Prefix.IsValid() || c.Key.Prefix.Addr().Is4In6() || c.Key.Prefix.Addr().Zone() != "":
+			fail(c, errors.New("the address is not valid"))
+		case c.Op == director.Delete && errors.Is(l.err, unix.ENODEV):
+		case errors.Is(l.err, unix.ENODEV):
+			fail(c, fmt.Errorf("no such interface: %w", unix.ENODEV))
+		case l.err != nil:
+			fail(c, fmt.Errorf("look up the interface: %w", l.err))
+		default:
+			var tag uint8
+			if c.New.Ours {
+				tag = link.Protocol
+			}
+			sent = append(sent, c)
+			reqs = append(reqs, changeRequest(c.Op, l.index, c.Key.Prefix, tag))
+		}
+	}
+	var elsewhere []change // the IPv6 address exists, perhaps with another prefix length
+	for i, err := range t.socket.do(ctx, reqs, nil) {
+		c := sent[i]
+		switch {
+		case err == nil:
+		case c.Op == director.Delete && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO)):
+		case c.Op == director.Create && errors.Is(err, unix.EEXIST):
+			if c.Key.Prefix.Addr().Is6() {
+				elsewhere = append(elsewhere, c)
+			}
+		default:
+			fail(c, err)
+		}
+	}
+	if len(elsewhere) == 0 {
+		return failures
+	}
+	entries, err := t.entries(ctx, unix.AF_INET6)
+	for _, c := range elsewhere {
+		present := slices.ContainsFunc(entries, func(e entry) bool {
+			return e.index == links[c.Key.Link].index && e.prefix == c.Key.Prefix
+		})
+		switch {
+		case err != nil:
+			fail(c, err)
+		case !present:
+			fail(c, fmt.Errorf("the interface holds this address with another prefix length: %w", unix.EEXIST))
+		}
+	}
+	return failures
+}
+
+// promote sets promote_secondaries on the interfaces where one of the deletions
+// would take an address along that is not to be deleted. A failure does not
+// stop the deletions: an address that stays where it must not be does more harm
+// than one that the next pass puts back.
+func (t *Table) promote(ctx context.Context, deletes []change, links map[string]*linkInfo) error {
+	going := make(map[director.AddrKey]bool, len(deletes))
+	look := false
+	for _, c := range deletes {
+		going[c.Key] = true
+		l := links[c.Key.Link]
+		look = look || c.Key.Prefix.Addr().Is4() && l.err == nil && !l.promotes
+	}
+	if !look {
+		return nil
+	}
+	entries, err := t.entries(ctx, unix.AF_INET)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for name, l := range links {
+		if l.err != nil || l.promotes || !losesMore(entries, name, l.index, going) {
+			continue
+		}
+		if err := t.socket.do(ctx, []*nl.NetlinkRequest{promoteRequest(l.index)}, nil)[0]; err != nil {
+			errs = append(errs, fmt.Errorf("set promote_secondaries on %s: %w", name, err))
+			continue
+		}
+		l.promotes = true
+	}
+	return errors.Join(errs...)
+}
+
+// losesMore reports whether deleting the addresses in going would make the
+// kernel delete another one on the interface.
+func losesMore(entries []entry, name string, index int, going map[director.AddrKey]bool) bool {
+	goes := func(e entry) bool {
+		return going[director.AddrKey{Link: name, Prefix: e.prefix}]
+	}
+	stays := make(map[netip.Prefix]bool) // subnets with secondaries that are to stay
+	for _, e := range entries {
+		if e.index == index && e.secondary && !goes(e) {
+			stays[e.prefix.Masked()] = true
+		}
+	}
+	return slices.ContainsFunc(entries, func(e entry) bool {
+		return e.index == index && !e.secondary && goes(e) && stays[e.prefix.Masked()]
+	})
+}
