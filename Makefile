@@ -1,0 +1,57 @@
+# Two commands are enough: 'make demo' shows a pair of directors at work, 'make
+# test' passes every test. Both install the Debian packages they need.
+
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.cache/go/bin:$(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+
+# The version comes from git, where the checkout is one that git will read.
+VCS := $(shell git status >/dev/null 2>&1 && echo true || echo false)
+
+FUZZTIME ?= 20s
+SIMHOURS ?= 2000
+PURE     := ./vrrp/... ./health/... ./director/... ./garp/... ./configs/... ./cmd/... ./integration/vm/... ./integration/lab/...
+
+.PHONY: all build demo test unit race fuzz simulate kernel bench lint setup clean
+
+all: build
+
+build: ## bin/understudy: static, without C, version from build info
+	CGO_ENABLED=0 go build -trimpath -buildvcs=$(VCS) -o bin/understudy ./cmd/understudy
+
+setup:
+	@integration/setup.sh
+
+demo: setup build ## a pair of directors that fails over before your eyes
+	CGO_ENABLED=0 go build -trimpath -o bin/demo ./integration/demo
+	@UNDERSTUDY_BIN=$(CURDIR)/bin/understudy bin/demo
+
+test: setup build lint race fuzz simulate kernel ## everything, as CI does
+
+unit: ## seconds, without root
+	go test $(PURE)
+
+race:
+	CGO_ENABLED=1 go test -race $(PURE)
+
+fuzz: ## FUZZTIME for each target
+	go test ./vrrp -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
+	go test ./configs -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
+
+simulate: ## SIMHOURS of elections on a virtual clock, random seeds
+	go test ./vrrp/vrrptest -count=1 -run '^TestSimulator$$' -v -args -vrrptest.hours=$(SIMHOURS)
+
+kernel: setup build ## on a real kernel: this one if it has IPVS and we are root, else the user-mode kernel
+	UNDERSTUDY_BIN=$(CURDIR)/bin/understudy go test ./integration -count=1 -timeout 40m
+
+bench: setup build ## beside keepalived, medians of 5
+	UNDERSTUDY_BIN=$(CURDIR)/bin/understudy go test ./integration -count=1 -run '^$$' -bench . -benchtime 1x -timeout 80m
+
+lint:
+	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	@out=$$(go fix -diff ./... 2>&1); [ -z "$$out" ] || { echo "$$out"; exit 1; }
+	go mod tidy -diff
+
+clean:
+	rm -rf bin

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// The control socket speaks HTTP over a unix socket of mode 0660: whoever may
+// write to the socket may reload the daemon.
+const (
+	statusPath = "/v1/status" // GET: statusReply
+	reloadPath = "/v1/reload" // POST: 204, or 422 with the problems as text
+	tracePath  = "/v1/trace"  // GET ?router=NAME: the flight recorder as text
+)
+
+// controller is what the control socket asks of the daemon.
+type controller interface {
+	status(ctx context.Context) statusReply
+	reload(ctx context.Context) error
+	trace(router string) (string, bool)
+}
+
+// control serves the control socket.
+type control struct {
+	path string
+	lock *os.File
+	ln   net.Listener
+}
+
+// listenControl takes the socket. A second daemon with the same socket is an
+// error: they would fight over the same addresses.
+func listenControl(path string) (*control, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make directory of control socket: %w", err)
+	}
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock of control socket: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("another understudy runs with the control socket %s; stop it, or give this one a socket of its own ([director.api] socket)", path)
+	}
+	// What is there now was left behind: its owner would hold the lock.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		lock.Close()
+		return nil, fmt.Errorf("remove stale control socket: %w", err)
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("listen on control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		ln.Close()
+		lock.Close()
+		return nil, fmt.Errorf("set mode of control socket: %w", err)
+	}
+	return &control{path: path, lock: lock, ln: ln}, nil
+}
+
+// Run serves until ctx ends.
+func (c *control) Run(ctx context.Context, daemon controller) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(daemon.status(r.Context()))
+	})
+	mux.HandleFunc("POST "+reloadPath, func(w http.ResponseWriter, r *http.Request) {
+		if err := daemon.reload(r.Context()); err != nil {
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("GET "+tracePath, func(w http.ResponseWriter, r *http.Request) {
+		text, ok := daemon.trace(r.FormValue("router"))
+		if !ok {
+			http.Error(w, fmt.Sprintf("there is no virtual router %q", r.FormValue("router")), http.StatusNotFound)
+			return
+		}
+		_, _ = io.WriteString(w, text)
+	})
+	server := &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	err := server.Serve(c.ln)
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return err
+}
+
+// Close gives the socket back.
+func (c *control) Close() {
+	_ = c.ln.Close() // removes the socket
+	_ = c.lock.Close()
+}
+
+// callTimeout bounds every call to a daemon: it may be stopped or stuck.
+const callTimeout = 15 * time.Second
+
+// call asks the daemon behind a control socket and returns its answer.
+func call(ctx context.Context, socket, method, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, method, "http://understudy"+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	resp, err := client.Do(req)
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("no daemon answers at %s; is it running? (systemctl status understudy)", socket)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("the control socket %s is not for this user; use root, or a member of the socket's group", socket)
+	case err != nil:
+		return nil, fmt.Errorf("ask the daemon at %s: %w", socket, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	if resp.StatusCode >= 300 {
+		return nil, &refusedError{text: string(body)}
+	}
+	return body, nil
+}
+
+// refusedError is what the daemon said against a request.
+type refusedError struct{ text string }
+
+func (e *refusedError) Error() string { return e.text }

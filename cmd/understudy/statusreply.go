@@ -1,0 +1,83 @@
+package main
+
+import "time"
+
+// statusReply is the daemon's account of itself, as JSON on the control socket.
+// Times are RFC 3339, durations nanoseconds where the name ends in _ns. Fields
+// are added, never renamed.
+type statusReply struct {
+	RouterID string          `json:"router_id"`
+	Version  string          `json:"version"`
+	PID      int             `json:"pid"`
+	Config   string          `json:"config"`
+	AsOf     time.Time       `json:"as_of"`
+	Started  time.Time       `json:"started"`
+	Loaded   time.Time       `json:"loaded"`                // when the running configuration was loaded
+	Refused  string          `json:"last_refused,omitzero"` // why the last reload was refused, if it was
+	Warnings []string        `json:"warnings,omitempty"`    // of the running configuration
+	Routers  []routerStatus  `json:"virtual_routers"`
+	Services []serviceStatus `json:"services"`
+	Lanes    []laneStatus    `json:"lanes"`
+}
+
+// routerStatus is one virtual router.
+type routerStatus struct {
+	Name           string            `json:"name"`
+	Interface      string            `json:"interface"`
+	VRID           uint8             `json:"vrid"`
+	Version        uint8             `json:"version"`
+	Priority       uint8             `json:"priority"`
+	IntervalNS     time.Duration     `json:"advert_interval_ns"`
+	State          string            `json:"state"`
+	Since          time.Time         `json:"since"`
+	Reason         string            `json:"reason"`
+	Master         string            `json:"master,omitzero"` // primary address of the current master
+	MasterPriority uint8             `json:"master_priority,omitzero"`
+	Takeovers      uint64            `json:"takeovers"`
+	Addresses      []addressStatus   `json:"addresses"`
+	Sent           uint64            `json:"advertisements_sent"`
+	Received       uint64            `json:"advertisements_received"`
+	Drops          map[string]uint64 `json:"drops,omitempty"` // by reason
+}
+
+// addressStatus is one virtual IP address.
+type addressStatus struct {
+	Address string `json:"address"`
+	Wanted  bool   `json:"wanted"`
+	Held    bool   `json:"held"`
+	Error   string `json:"error,omitzero"`
+}
+
+// serviceStatus is one virtual service.
+type serviceStatus struct {
+	Name          string         `json:"name"`
+	Service       string         `json:"service"` // "tcp 192.0.2.1:80", "fwmark 10"
+	Scheduler     string         `json:"scheduler"`
+	PersistenceNS time.Duration  `json:"persistence_ns,omitzero"`
+	InTable       bool           `json:"in_table"`
+	Error         string         `json:"error,omitzero"`
+	Servers       []serverStatus `json:"servers"`
+}
+
+// serverStatus is one real server of a service.
+type serverStatus struct {
+	Address   string    `json:"address"`
+	Forward   string    `json:"forward"`
+	Weight    int       `json:"weight"`
+	InTable   bool      `json:"in_table"`
+	Health    string    `json:"health"` // "unknown", "up", "down"; "none" without a check
+	Since     time.Time `json:"since,omitzero"`
+	LastError string    `json:"last_error,omitzero"`
+	Active    int       `json:"active_connections"`
+	Inactive  int       `json:"inactive_connections"`
+	Error     string    `json:"error,omitzero"` // of programming the kernel
+}
+
+// laneStatus is one kind of kernel object: "addresses" or "ipvs".
+type laneStatus struct {
+	Name     string        `json:"name"`
+	LastPass time.Time     `json:"last_pass,omitzero"`
+	TookNS   time.Duration `json:"took_ns"`
+	Repairs  uint64        `json:"repairs"` // changes made against what others did to the kernel
+	Error    string        `json:"error,omitzero"`
+}

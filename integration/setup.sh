@@ -1,0 +1,54 @@
+#!/bin/sh
+# Installs what building, the kernel tests and the demonstration need, from
+# Debian's packages. Does nothing where everything is there. Needs root, or sudo
+# without a question; otherwise it says the one line to run.
+set -eu
+
+PATH=$(cd "$(dirname "$0")/.." && pwd)/.cache/go/bin:$PATH:/usr/local/go/bin:/usr/sbin:/sbin
+need=
+have() { command -v "$1" >/dev/null 2>&1; }
+want() { have "$1" || need="$need $2"; }
+
+want linux.uml user-mode-linux
+want ipvsadm ipvsadm
+want keepalived keepalived
+want modprobe kmod
+want gcc gcc
+[ -e /usr/include/stdlib.h ] || need="$need libc6-dev"
+[ -e /etc/ssl/certs/ca-certificates.crt ] || need="$need ca-certificates"
+if ! have go; then need="$need golang-go"; fi
+
+if [ -n "$need" ]; then
+	if [ "$(id -u)" = 0 ]; then
+		sudo=
+	elif have sudo && sudo -n true 2>/dev/null; then
+		sudo="sudo -n"
+	else
+		echo "missing packages; run as root: apt-get update && apt-get install -y --no-install-recommends$need" >&2
+		exit 1
+	fi
+	echo "installing:$need"
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+	# A keepalived of ours runs only inside the lab: Debian's policy hook keeps
+	# the package from starting one on this machine.
+	$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $need >/dev/null
+fi
+
+# Debian's Go may be older than the one that go.mod names. Any Go can fetch the
+# toolchain, which is published as a module; it goes to .cache/go, where the
+# Makefile looks first.
+case $(go version) in
+*go1.2[6-9]* | *go1.[3-9][0-9]*) ;;
+*)
+	toolchain=golang.org/toolchain@v0.0.1-go1.26.8.linux-$(go env GOARCH)
+	echo "fetching Go 1.26.8"
+	(cd / && go mod download "$toolchain")
+	dir=$(dirname "$0")/../.cache/go
+	rm -rf "$dir" "$dir.new"
+	mkdir -p "$dir.new"
+	cp -R "$(go env GOMODCACHE)/$toolchain/." "$dir.new"
+	chmod -R u+w "$dir.new"
+	chmod +x "$dir.new"/bin/* "$dir.new"/pkg/tool/*/*
+	mv "$dir.new" "$dir"
+	;;
+esac
