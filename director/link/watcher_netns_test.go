@@ -119,15 +119,14 @@ func TestNetnsWatcherFollowsTheKernel(t *testing.T) {
 		}
 		next := 0
 		w.Watch("one0", func(s State) {
-			for next < len(steps) && steps[next].want(s) {
-				if next++; next == len(steps) {
-					cancel()
-					return
-				}
-				steps[next].do()
-				// What was just done is for the next state to show.
+			if next == len(steps) || !steps[next].want(s) {
 				return
 			}
+			if next++; next == len(steps) {
+				cancel()
+				return
+			}
+			steps[next].do() // the next state shows it
 		})
 		start := time.Now()
 		if err := w.Run(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"strings"
@@ -51,9 +52,7 @@ func (k *kernel) set(name string, s State, hint bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	next := make(map[string]State)
-	for n, old := range k.states {
-		next[n] = old
-	}
+	maps.Copy(next, k.states)
 	if next[name] = s; s.Index == 0 {
 		delete(next, name)
 	}
@@ -127,10 +126,10 @@ func TestWatchFollowsAnInterfaceThatComesGoesAndReturns(t *testing.T) {
 		k.listErrs = []error{errors.New("not yet")}
 		w, _, _ := start(t, k)
 		synctest.Wait()
-		var got []State
-		stop := w.Watch("eth0", func(s State) { got = append(got, s) })
-		if len(got) != 0 {
-			t.Errorf("called before anything was listed: %v", got)
+		calls := make(chan State, 16)
+		stop := w.Watch("eth0", func(s State) { calls <- s })
+		if n := len(calls); n != 0 {
+			t.Errorf("called %d times before anything was listed", n)
 		}
 		time.Sleep(firstPause)
 		synctest.Wait()
@@ -142,6 +141,10 @@ func TestWatchFollowsAnInterfaceThatComesGoesAndReturns(t *testing.T) {
 		}
 		k.set("lo", eth(1, false), true) // of no interest to this watch
 		synctest.Wait()
+		var got []State
+		for range len(calls) {
+			got = append(got, <-calls)
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
 		}
@@ -161,7 +164,7 @@ func TestWatchFollowsAnInterfaceThatComesGoesAndReturns(t *testing.T) {
 		stop()
 		k.set("eth0", State{}, true)
 		synctest.Wait()
-		if len(got) != len(want) {
+		if len(calls) != 0 {
 			t.Error("called after stop")
 		}
 	})
