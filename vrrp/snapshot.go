@@ -1,0 +1,116 @@
+package vrrp
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// appendState appends the words that describe everything a Router remembers
+// beside its configuration. Times are offsets from origin; what is zero is left
+// out.
+func (r *Router) appendState(b []byte, origin time.Time) []byte {
+	b = fmt.Appendf(b, "state %v reason=%v", r.status.State, r.status.Reason)
+	for _, f := range r.times() {
+		if !f.at.IsZero() {
+			b = fmt.Appendf(b, " %s=%v", f.key, f.at.Sub(origin))
+		}
+	}
+	for _, f := range r.flags() {
+		if *f.set {
+			b = fmt.Appendf(b, " %s", f.key)
+		}
+	}
+	if r.status.Epoch > 0 {
+		b = fmt.Appendf(b, " epoch=%d", r.status.Epoch)
+	}
+	if r.status.Master.IsValid() {
+		b = fmt.Appendf(b, " master=%v", r.status.Master)
+	}
+	if r.status.MasterPriority > 0 {
+		b = fmt.Appendf(b, " master_priority=%d", r.status.MasterPriority)
+	}
+	if r.status.MasterInterval > 0 {
+		b = fmt.Appendf(b, " master_interval=%v", r.status.MasterInterval)
+	}
+	if r.answers > 0 {
+		b = fmt.Appendf(b, " answers=%d", r.answers)
+	}
+	return b
+}
+
+// setState is the inverse of appendState, without the word "state".
+func (r *Router) setState(words []string, origin time.Time) error {
+	if err := index(words[0], stateNames[:], &r.status.State); err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+next:
+	for key, value := range pairs(words[1:]) {
+		for _, f := range r.times() {
+			if f.key == key {
+				offset, err := time.ParseDuration(value)
+				if err != nil {
+					return fmt.Errorf("state: %s: %w", key, err)
+				}
+				*f.at = origin.Add(offset)
+				continue next
+			}
+		}
+		for _, f := range r.flags() {
+			if f.key == key {
+				*f.set = true
+				continue next
+			}
+		}
+		var err error
+		switch key {
+		case "reason":
+			err = index(value, reasonNames[:], &r.status.Reason)
+		case "epoch":
+			r.status.Epoch, err = strconv.ParseUint(value, 10, 64)
+		case "master":
+			err = parseAddr(value, &r.status.Master)
+		case "master_priority":
+			err = parseUint8(value, &r.status.MasterPriority)
+		case "master_interval":
+			r.status.MasterInterval, err = time.ParseDuration(value)
+		case "answers":
+			r.answers, err = strconv.Atoi(value)
+		default:
+			err = fmt.Errorf("unknown key")
+		}
+		if err != nil {
+			return fmt.Errorf("state: %s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+type timeField struct {
+	key string
+	at  *time.Time
+}
+
+func (r *Router) times() [5]timeField {
+	return [...]timeField{
+		{"now", &r.now},
+		{"since", &r.status.Since},
+		{"timer", &r.timerSet},
+		{"lower_since", &r.lowerSince},
+		{"next", &r.next},
+	}
+}
+
+type flagField struct {
+	key string
+	set *bool
+}
+
+func (r *Router) flags() [4]flagField {
+	return [...]flagField{
+		{"settled", &r.status.Settled},
+		{"farewell", &r.farewell},
+		{"preempting", &r.preempting},
+		{"learnt", &r.learnt},
+	}
+}
