@@ -7,6 +7,8 @@ type kind[K, V comparable] struct {
 	compare func(a, b K) int
 	// parent returns the object that k goes away with; false if there is none.
 	parent func(k K) (K, bool)
+	// cascades: the kernel may take more along with an object than its children.
+	cascades bool
 	// same reports whether an object needs no update.
 	same func(have, want V) bool
 }
@@ -15,6 +17,8 @@ func addressKind() kind[AddrKey, AddrSpec] {
 	return kind[AddrKey, AddrSpec]{
 		compare: AddrKey.Compare,
 		parent:  func(k AddrKey) (AddrKey, bool) { return k, false },
+		// Deleting a primary IPv4 address may delete its secondaries.
+		cascades: true,
 		// An address that is there is as good as ours: taking over the tag of
 		// one that was configured by hand would make it ours to delete.
 		same: func(AddrSpec, AddrSpec) bool { return true },

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -18,18 +19,22 @@ type Ledger[K comparable] interface {
 type owned[K comparable] struct {
 	ledger  Ledger[K]
 	compare func(a, b K) int
-	keys    map[K]struct{}
-	dirty   bool // the last Store failed
+	keys    map[K]struct{} // nil: not loaded yet
+	dirty   bool           // keys is not what is stored
 }
 
+// load reads the ledger unless that was done or tried before.
 func (o *owned[K]) load() error {
+	if o.keys != nil {
+		return nil
+	}
 	o.keys = map[K]struct{}{}
 	if o.ledger == nil {
 		return nil
 	}
 	keys, err := o.ledger.Load()
 	if err != nil {
-		return err
+		return fmt.Errorf("read the ledger, taken as empty: %w", err)
 	}
 	for _, k := range keys {
 		o.keys[k] = struct{}{}
@@ -42,26 +47,28 @@ func (o *owned[K]) has(k K) bool {
 	return ok
 }
 
-// change adds and removes names and stores the result if there is a difference.
-func (o *owned[K]) change(add, remove []K) error {
-	for _, k := range add {
-		if !o.has(k) {
-			o.keys[k] = struct{}{}
-			o.dirty = true
-		}
+func (o *owned[K]) add(k K) {
+	if !o.has(k) {
+		o.keys[k] = struct{}{}
+		o.dirty = true
 	}
-	for _, k := range remove {
-		if o.has(k) {
-			delete(o.keys, k)
-			o.dirty = true
-		}
+}
+
+func (o *owned[K]) remove(k K) {
+	if o.has(k) {
+		delete(o.keys, k)
+		o.dirty = true
 	}
+}
+
+// store writes the names down if they are not what is stored.
+func (o *owned[K]) store() error {
 	if !o.dirty {
 		return nil
 	}
 	if o.ledger != nil {
 		if err := o.ledger.Store(slices.SortedFunc(maps.Keys(o.keys), o.compare)); err != nil {
-			return err
+			return fmt.Errorf("write the ledger: %w", err)
 		}
 	}
 	o.dirty = false

@@ -1,0 +1,121 @@
+package director
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-ha/understudy/garp"
+	"github.com/understudy-ha/understudy/health"
+)
+
+const (
+	defaultResync = 2 * time.Second
+	firstRetry    = 100 * time.Millisecond
+	lastRetry     = 5 * time.Second
+	farewell      = 5 * time.Second // for each lane to remove what is ours
+)
+
+// Announcer tells the neighbours about addresses. Set replaces what it is to
+// announce and does not block.
+type Announcer interface {
+	Set(claims map[garp.Target]garp.Claim)
+}
+
+// Options are what a Director works with.
+type Options struct {
+	Addresses Table[AddrKey, AddrSpec]
+	IPVS      Table[Key, Spec] // nil: services cannot be had; not used while there are none
+	Announcer Announcer        // nil: nobody is told
+
+	// Roles and Health report the present state without blocking, from any
+	// goroutine. A virtual router that is not in the map is RoleUnknown.
+	Roles  func() map[string]RoleState
+	Health func(health.Check) health.Status
+
+	// The ledgers of the services and of the addresses; nil: what this
+	// process creates is remembered only as long as it runs.
+	ServiceLedger Ledger[ServiceKey]
+	AddressLedger Ledger[AddrKey]
+
+	Log        *slog.Logger  // nil: discarded
+	Resync     time.Duration // the longest time between two looks at the kernel; 0: 2 s
+	KeepOnExit bool          // leave everything in place when Run ends
+}
+
+// Director keeps the kernel as the configuration, the roles and the health want
+// it.
+type Director struct {
+	options   Options
+	config    atomic.Pointer[Config]
+	addresses *lane[AddrKey, AddrSpec]
+	entries   *lane[Key, Spec]
+}
+
+// New returns a Director that does nothing until Run, and then nothing until
+// Set.
+func New(o Options) *Director {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Resync <= 0 {
+		o.Resync = defaultResync
+	}
+	if o.Roles == nil {
+		o.Roles = func() map[string]RoleState { return nil }
+	}
+	if o.Health == nil {
+		o.Health = func(health.Check) health.Status { return health.Status{} }
+	}
+	d := &Director{options: o}
+	d.addresses = newLane(addressKind(), o.Addresses, d.addressRules(), o.Resync, o.Log.With("lane", "addresses"))
+	d.entries = newLane(entryKind(), o.IPVS, d.entryRules(), o.Resync, o.Log.With("lane", "ipvs"))
+	return d
+}
+
+// Set replaces the configuration, which must not be changed afterwards. It may
+// be called from any goroutine, before Run too.
+func (d *Director) Set(c Config) {
+	d.config.Store(&c)
+	d.Ring()
+}
+
+// Ring tells both lanes that something may have changed. It does not block.
+func (d *Director) Ring() {
+	d.addresses.ring()
+	d.entries.ring()
+}
+
+// RingAddresses tells only the lane of the addresses.
+func (d *Director) RingAddresses() { d.addresses.ring() }
+
+// Run keeps the kernel in shape until ctx ends; then it removes our addresses,
+// after them our services, within 5 s each, and returns what could not be
+// removed. With KeepOnExit it leaves everything.
+func (d *Director) Run(ctx context.Context) error {
+	stopped := make(chan error, 1) // of the lane of the addresses
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		d.addresses.run(ctx)
+		stopped <- d.leave(ctx, d.addresses.withdraw)
+	})
+	d.entries.run(ctx)
+	// The services go after the addresses: while a client can reach us, there
+	// is something that answers.
+	err := <-stopped
+	wg.Wait()
+	return errors.Join(err, d.leave(ctx, d.entries.withdraw))
+}
+
+// leave runs withdraw with the time that it has.
+func (d *Director) leave(ctx context.Context, withdraw func(context.Context) error) error {
+	if d.options.KeepOnExit || d.config.Load() == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	return withdraw(ctx)
+}
