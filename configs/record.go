@@ -1,0 +1,266 @@
+package configs
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// entry is one element of a list of text.
+type entry struct {
+	text string
+	line int
+}
+
+// field is the value of one key.
+type field struct {
+	line    int  // of the key; of the table's header when the key is not given
+	given   bool // in the file, right or wrong
+	good    bool // value passed every check of the schema, or is the default
+	value   any  // string, int64, bool, time.Duration, []entry
+	records []*record
+	blamed  string // the last problem that was reported with once
+}
+
+// record is a table that was checked against the schema: it has a field for
+// every key. A field that is not good holds its zero value, has been reported,
+// and must not be judged again.
+type record struct {
+	file   string
+	line   int
+	name   string // as in "[[vrrp]]"
+	fields map[string]*field
+	report *report
+}
+
+// read checks the table raw, which stands at p, against the schema.
+func read(rep *report, file, name string, schema []key, raw map[string]any, p *place) *record {
+	r := &record{file: file, line: p.line, name: name, fields: make(map[string]*field, len(schema)), report: rep}
+	for _, k := range schema {
+		v, ok := raw[k.name]
+		if !ok {
+			r.fields[k.name] = r.absent(k)
+			continue
+		}
+		r.fields[k.name] = r.present(k, v, p.key(k.name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(raw)) {
+		if r.fields[name] == nil {
+			r.unknown(name, schema, p.key(name).line)
+		}
+	}
+	return r
+}
+
+func (r *record) unknown(name string, schema []key, line int) {
+	if r.report.full() {
+		r.report.left++
+		return
+	}
+	var names []string
+	for _, k := range schema {
+		names = append(names, k.name)
+	}
+	if near := nearest(name, names); near != "" {
+		r.report.errorf(r.file, line, "unknown key %s in %s; did you mean %q?", quote(name), r.name, near)
+		return
+	}
+	names = names[:0]
+	for _, k := range schema {
+		if k.later == "" {
+			names = append(names, k.name)
+		}
+	}
+	r.report.errorf(r.file, line, "unknown key %s in %s; remove it, the keys here are %s", quote(name), r.name, strings.Join(names, ", "))
+}
+
+// absent returns the field of a key that is not in the file.
+func (r *record) absent(k key) *field {
+	f := &field{line: r.line, good: !k.required}
+	switch {
+	case k.required:
+		r.report.errorf(r.file, r.line, "%s has no %s; add %s", r.name, k.name, k.example())
+		f.value = k.zero()
+	case k.kind == table && k.derived == "" && k.later == "":
+		f.records = []*record{read(r.report, r.file, r.inner(k), k.keys, nil, &place{line: r.line})}
+	default:
+		f.value = k.zero()
+		if k.fallback != nil {
+			f.value = k.initial(r.line)
+		}
+	}
+	return f
+}
+
+// present returns the field of a key that is in the file.
+func (r *record) present(k key, v any, p *place) *field {
+	f := &field{line: p.line, given: true, value: k.zero()}
+	switch {
+	case k.later != "" && k.keys == nil:
+		f.good = r.unsupported(k, v, p)
+		if f.good && k.fallback != nil {
+			f.value = k.initial(p.line)
+		}
+	case k.kind == table:
+		t, ok := v.(map[string]any)
+		if !ok {
+			r.mismatch(k, v, p.line)
+			return f
+		}
+		f.good = true
+		f.records = []*record{read(r.report, r.file, r.inner(k), k.keys, t, p)}
+	case k.kind == tables:
+		f.good = true
+		ts, ok := asTables(v)
+		if !ok {
+			r.mismatch(k, v, p.line)
+			return f
+		}
+		for i, t := range ts {
+			f.records = append(f.records, read(r.report, r.file, r.inner(k), k.keys, t, p.item(i)))
+		}
+	default:
+		f.value, f.good = r.scalar(k, v, p)
+	}
+	return f
+}
+
+// inner returns how a message calls the table below the key k.
+func (r *record) inner(k key) string {
+	path := k.name
+	if outer := strings.Trim(r.name, "[]"); strings.HasPrefix(r.name, "[") {
+		path = outer + "." + k.name
+	}
+	if k.kind == tables {
+		return "[[" + path + "]]"
+	}
+	return "[" + path + "]"
+}
+
+// asTables returns a list of tables, however it was written.
+func asTables(v any) ([]map[string]any, bool) {
+	switch v := v.(type) {
+	case []map[string]any:
+		return v, true
+	case []any:
+		ts := make([]map[string]any, len(v))
+		for i, e := range v {
+			t, ok := e.(map[string]any)
+			if !ok {
+				return nil, false
+			}
+			ts[i] = t
+		}
+		return ts, true
+	}
+	return nil, false
+}
+
+// unsupported reports a key that this version cannot obey, unless its value
+// is what this version does anyway.
+func (r *record) unsupported(k key, v any, p *place) bool {
+	switch k.kind {
+	case table, tables:
+		if ts, ok := asTables(v); ok && len(ts) == 0 {
+			return true
+		}
+		r.report.errorf(r.file, p.line, "%s is not supported by this version; %s", r.inner(k), k.later)
+		return false
+	case length:
+		s, _ := v.(string)
+		if d, err := time.ParseDuration(s); err == nil && d == k.fallback {
+			return true
+		}
+	default:
+		if v == k.fallback {
+			return true
+		}
+	}
+	if k.fallback == "" {
+		r.report.errorf(r.file, p.line, "%s is not supported by this version; %s", k.name, k.later)
+		return false
+	}
+	r.report.errorf(r.file, p.line, "%s is not supported by this version other than as %s; %s",
+		k.name, k.assign(k.fallback), k.later)
+	return false
+}
+
+func (r *record) mismatch(k key, v any, line int) {
+	found := describe(v)
+	if s, ok := v.(string); ok && !k.secret {
+		found += " " + quote(s)
+	}
+	r.report.errorf(r.file, line, "%s is %s, expected %s; write for example %s", k.name, found, k.expected(), k.example())
+}
+
+// describe names the TOML type of a decoded value.
+func describe(v any) string {
+	switch v := v.(type) {
+	case string:
+		return "a string"
+	case int64:
+		return fmt.Sprintf("the integer %d", v)
+	case float64:
+		return fmt.Sprintf("the float %v", v)
+	case bool:
+		return fmt.Sprintf("the boolean %t", v)
+	case time.Time:
+		return "a date or time"
+	case map[string]any:
+		return "a table"
+	case []map[string]any:
+		return "an array of tables"
+	case []any:
+		return "an array"
+	}
+	return "a value"
+}
+
+func (r *record) problem(name, format string, args ...any) {
+	r.report.errorf(r.file, r.fields[name].line, format, args...)
+}
+
+func (r *record) warn(name, format string, args ...any) {
+	r.report.warnf(r.file, r.fields[name].line, format, args...)
+}
+
+func (r *record) good(names ...string) bool {
+	for _, name := range names {
+		if !r.fields[name].good {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *record) given(name string) bool { return r.fields[name].given }
+
+func (r *record) text(name string) string            { return r.fields[name].value.(string) }
+func (r *record) integer(name string) int64          { return r.fields[name].value.(int64) }
+func (r *record) boolean(name string) bool           { return r.fields[name].value.(bool) }
+func (r *record) duration(name string) time.Duration { return r.fields[name].value.(time.Duration) }
+func (r *record) list(name string) []entry           { return r.fields[name].value.([]entry) }
+func (r *record) tables(name string) []*record       { return r.fields[name].records }
+
+// table returns a table, or nil where it is absent and has no defaults.
+func (r *record) table(name string) *record {
+	if rs := r.fields[name].records; len(rs) > 0 {
+		return rs[0]
+	}
+	return nil
+}
+
+// where returns the place of a key, to point at from another problem.
+func (r *record) where(name string) where {
+	return where{r.file, r.fields[name].line}
+}
+
+// where is a place in a message.
+type where struct {
+	file string
+	line int
+}
+
+func (w where) String() string { return fmt.Sprintf("%s:%d", w.file, w.line) }

@@ -1,0 +1,251 @@
+package configs
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/understudy-ha/understudy/director"
+	"github.com/understudy-ha/understudy/garp"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// routerTables are what virtual routers must not have in common.
+type routerTables struct {
+	names map[string]*record
+	vrids map[vridKey]*record
+	vips  map[vipKey]where
+}
+
+type vridKey struct {
+	link string
+	vrid int64
+}
+
+type vipKey struct {
+	link string
+	addr netip.Addr
+}
+
+// buildRouters turns every [[vrrp]] into its two values.
+func (b *builder) buildRouters() {
+	t := routerTables{names: map[string]*record{}, vrids: map[vridKey]*record{}, vips: map[vipKey]where{}}
+	for _, r := range b.routers {
+		b.unique(r, t.names)
+		b.checkLink(r, &t)
+		addresses := b.virtualAddresses(r, &t)
+		router := VirtualRouter{
+			Config: vrrp.Config{
+				Name:         r.text("name"),
+				VRID:         uint8(r.integer("vrid")),
+				Version:      vrrp.Version(r.integer("version")),
+				Priority:     uint8(r.integer("priority")),
+				Interval:     b.advertInterval(r),
+				Preempt:      r.boolean("preempt"),
+				PreemptDelay: r.duration("preempt_delay"),
+				Password:     b.password(r),
+			},
+			Link:   r.text("interface"),
+			Source: b.source(r, addresses),
+		}
+		for _, p := range addresses {
+			router.Config.Addresses = append(router.Config.Addresses, p.Addr())
+		}
+		router.UnicastPeers = b.peers(r, router)
+		b.checkPreempt(r)
+		b.config.Routers = append(b.config.Routers, router)
+		b.config.Director.Routers = append(b.config.Director.Routers, director.VirtualRouter{
+			Name:      router.Config.Name,
+			Link:      router.Link,
+			Addresses: addresses,
+			Announce:  b.announce(r.table("garp")),
+		})
+	}
+}
+
+// maxLink is the longest interface name: IFNAMSIZ of linux/if.h, less the
+// closing zero.
+const maxLink = 15
+
+// checkLink checks the interface by the rules of the kernel (dev_valid_name in
+// net/core/dev.c), and the VRID on it.
+func (b *builder) checkLink(r *record, t *routerTables) {
+	if !r.good("interface") {
+		return
+	}
+	link := r.text("interface")
+	bad := func(c rune) bool { return c == '/' || c == ':' || unicode.IsSpace(c) || unicode.IsControl(c) }
+	if link == "" || len(link) > maxLink || link == "." || link == ".." || strings.IndexFunc(link, bad) >= 0 {
+		r.problem("interface", "interface = %s is not the name of an interface; use 1 to %d bytes without slash, colon or space", quote(link), maxLink)
+		return
+	}
+	if !r.good("vrid") {
+		return
+	}
+	k := vridKey{link, r.integer("vrid")}
+	if first := t.vrids[k]; first != nil {
+		r.problem("vrid", "vrid = %d is taken on %s by the [[vrrp]] at %s; choose another, the same on all directors", k.vrid, link, first.where("vrid"))
+		return
+	}
+	t.vrids[k] = r
+}
+
+func (b *builder) advertInterval(r *record) time.Duration {
+	if !r.good("version", "advert_interval") {
+		return 0
+	}
+	d := r.duration("advert_interval")
+	switch {
+	case r.integer("version") == 2 && d%time.Second != 0:
+		r.problem("advert_interval", "advert_interval = %q is not whole seconds, as version 2 needs; choose 1s to 255s, or version = 3", short(d))
+	case r.integer("version") == 3 && d > maxInterval3:
+		r.problem("advert_interval", "advert_interval = %q is out of range; choose 10ms to 40.95s, or version = 2", short(d))
+	case r.integer("version") == 3 && d%(10*time.Millisecond) != 0:
+		r.problem("advert_interval", "advert_interval = %q is too fine; choose a multiple of 10ms", short(d))
+	}
+	return d
+}
+
+// maxInterval3 is the greatest interval that version 3 can say: 12 bits of
+// centiseconds (RFC 9568 section 5.2.7).
+const maxInterval3 = 40950 * time.Millisecond
+
+// virtualAddresses reads addresses; those that are wrong are left out.
+func (b *builder) virtualAddresses(r *record, t *routerTables) []netip.Prefix {
+	var ps []netip.Prefix
+	for _, e := range r.list("addresses") {
+		p, err := virtualAddress(e.text)
+		if err != nil {
+			b.errorf(r.file, e.line, "addresses holds %s, which %v", quote(e.text), err)
+			continue
+		}
+		k := vipKey{r.text("interface"), p.Addr()}
+		if first, taken := t.vips[k]; taken {
+			b.errorf(r.file, e.line, "address %s stands on %s already at %s; remove one of the two", p.Addr(), k.link, first)
+			continue
+		}
+		t.vips[k] = where{r.file, e.line}
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+// unicast parses an address that a router sends from or to.
+func unicast(s string) (netip.Addr, error) {
+	a, err := hostAddress(s)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if err := virtual(a); err != nil {
+		return netip.Addr{}, err
+	}
+	return a, nil
+}
+
+func (b *builder) source(r *record, addresses []netip.Prefix) netip.Addr {
+	if !r.given("source") || !r.good("source") {
+		return netip.Addr{}
+	}
+	a, err := unicast(r.text("source"))
+	if err != nil {
+		r.problem("source", "source = %s %v", quote(r.text("source")), err)
+		return netip.Addr{}
+	}
+	for _, p := range addresses {
+		if p.Addr() == a && r.good("priority") && r.integer("priority") != vrrp.PriorityOwner {
+			r.problem("source", "source = %q is one of the addresses, which this router has only while it is master; write its own address", a)
+		}
+	}
+	return a
+}
+
+// peers reads unicast_peers; those that are wrong are left out.
+func (b *builder) peers(r *record, router VirtualRouter) []netip.Addr {
+	var peers []netip.Addr
+	seen := make(map[netip.Addr]bool)
+	vips := make(map[netip.Addr]bool)
+	for _, a := range router.Config.Addresses {
+		vips[a] = true
+	}
+	for _, e := range r.list("unicast_peers") {
+		a, err := unicast(e.text)
+		advice := ""
+		switch {
+		case err != nil:
+			advice = err.Error()
+		case a == router.Source:
+			advice = "is the source of this router itself; name only the other directors"
+		case vips[a]:
+			advice = "is one of the virtual addresses; write the peer's own address"
+		case seen[a]:
+			advice = "stands there twice; remove one"
+		}
+		if advice != "" {
+			b.errorf(r.file, e.line, "unicast_peers holds %s, which %s", quote(e.text), advice)
+			continue
+		}
+		seen[a] = true
+		peers = append(peers, a)
+	}
+	return peers
+}
+
+// maxPassword is the room for a password in an advertisement (RFC 2338 section
+// 5.3.10).
+const maxPassword = 8
+
+func (b *builder) password(r *record) string {
+	auth := r.table("auth")
+	if auth == nil || !r.good("version") {
+		return ""
+	}
+	if r.integer("version") != 2 {
+		r.problem("auth", "auth is for version 2 only, version 3 has no authentication; remove it, or set version = 2")
+		return ""
+	}
+	if !auth.good("password") {
+		return ""
+	}
+	s := auth.text("password")
+	if s == "" || len(s) > maxPassword || !printable(s) {
+		auth.problem("password", "password is %d bytes long or holds unprintable ones; use 1 to %d printable bytes", len(s), maxPassword)
+	}
+	return s
+}
+
+// checkPreempt warns of settings that the owner of the addresses overrides:
+// it always preempts (RFC 9568 section 6.1).
+func (b *builder) checkPreempt(r *record) {
+	if !r.good("priority", "preempt", "preempt_delay") {
+		return
+	}
+	owner := r.integer("priority") == vrrp.PriorityOwner
+	switch delay := r.duration("preempt_delay"); {
+	case owner && !r.boolean("preempt"):
+		r.warn("preempt", "preempt = false has no effect with priority 255, the owner always preempts; lower the priority or remove it")
+	case owner && delay > 0:
+		r.warn("preempt_delay", "preempt_delay has no effect with priority 255, the owner always preempts; lower the priority or remove it")
+	case !r.boolean("preempt") && delay > 0:
+		r.warn("preempt_delay", "preempt_delay has no effect with preempt = false; remove one of the two")
+	}
+}
+
+// announce reads [vrrp.garp].
+func (b *builder) announce(r *record) garp.Schedule {
+	if r == nil {
+		return garp.Schedule{}
+	}
+	s := garp.Schedule{
+		Count:       int(r.integer("count")),
+		Interval:    r.duration("interval"),
+		RepeatAfter: r.duration("repeat_after"),
+		Refresh:     r.duration("refresh"),
+	}
+	burst := time.Duration(max(s.Count-1, 0)) * s.Interval
+	if r.good("count", "interval", "repeat_after") && s.RepeatAfter > 0 && s.RepeatAfter <= burst {
+		r.problem("repeat_after", "repeat_after = %q begins before the first burst is over, which takes %s; lengthen it, or 0s for no repetition",
+			short(s.RepeatAfter), short(burst))
+	}
+	return s
+}

@@ -1,0 +1,164 @@
+package configs
+
+import "time"
+
+// kind is the type of a key's value.
+type kind uint8
+
+const (
+	text kind = iota
+	integer
+	boolean
+	length // a duration, written as text with a unit
+	list   // of text
+	table
+	tables
+)
+
+// key describes one key of a table: its name and which values it may have.
+type key struct {
+	name string
+	kind kind
+
+	required bool   // must be given
+	fallback any    // value when it is not given: string, int64, bool, time.Duration, []string
+	derived  string // the default in words, where it is not one value (for a table: where it is not that of its keys)
+
+	min, max int64         // integer: range; length: in nanoseconds; list: number of elements (max 0: any)
+	off      bool          // integer and length: zero is allowed below min, and switches something off
+	step     time.Duration // length: must be a multiple
+
+	choice []string // text and list: the values that can be given
+	future []string // text: further values, which this version does not support
+	secret bool     // text: never repeated in a message
+
+	keys []key // table and tables
+
+	// later is not empty for a key of which this version supports only the
+	// fallback (for a table without keys: nothing); it says what to do.
+	later string
+}
+
+func ms(n int64) int64  { return n * int64(time.Millisecond) }
+func sec(n int64) int64 { return n * int64(time.Second) }
+
+const remove = "remove it"
+
+// mainFile describes the file that Load is given, included the ones it
+// includes, which have no [director].
+var mainFile = append([]key{{name: "director", kind: table, keys: directorKeys}}, included...)
+
+var included = []key{
+	{name: "vrrp", kind: tables, keys: vrrpKeys},
+	{name: "service", kind: tables, keys: serviceKeys},
+	{name: "group", kind: tables, later: remove},
+	{name: "realserver", kind: tables, later: "set up the real server by other means"},
+}
+
+var directorKeys = []key{
+	{name: "router_id", kind: text, derived: "the host name"},
+	{name: "ipvs", kind: text, fallback: "owned", choice: []string{"owned", "exclusive"}},
+	{name: "include", kind: list, fallback: []string{}},
+	{name: "log", kind: table, keys: []key{
+		{name: "level", kind: text, fallback: "info", choice: []string{"debug", "info", "warn", "error"}},
+		{name: "format", kind: text, fallback: "text", choice: []string{"text", "json"}},
+	}},
+	{name: "api", kind: table, keys: []key{
+		{name: "socket", kind: text, fallback: "/run/understudy/understudy.sock"},
+		{name: "listen", kind: text, fallback: "", later: "use the control socket (understudy status --json)"},
+	}},
+	{name: "sync", kind: table, later: "remove the table, or start the kernel's daemon with ipvsadm --start-daemon"},
+}
+
+var vrrpKeys = []key{
+	{name: "name", kind: text, required: true},
+	{name: "interface", kind: text, required: true},
+	{name: "vrid", kind: integer, required: true, min: 1, max: 255},
+	{name: "version", kind: integer, fallback: int64(3), min: 2, max: 3},
+	{name: "priority", kind: integer, fallback: int64(100), min: 1, max: 255},
+	{name: "advert_interval", kind: length, fallback: time.Second, min: ms(10), max: sec(255), step: time.Millisecond},
+	{name: "addresses", kind: list, required: true, min: 1, max: 255},
+	{name: "preempt", kind: boolean, fallback: true},
+	{name: "preempt_delay", kind: length, fallback: time.Duration(0), max: sec(3600), step: time.Millisecond},
+	{name: "source", kind: text, derived: "the first address of the interface"},
+	{name: "unicast_peers", kind: list, fallback: []string{}},
+	{name: "auth", kind: table, derived: "no authentication", keys: []key{
+		{name: "type", kind: text, required: true, choice: []string{"pass"}},
+		{name: "password", kind: text, required: true, secret: true},
+	}},
+	{name: "garp", kind: table, keys: []key{
+		{name: "count", kind: integer, fallback: int64(5), max: 100},
+		{name: "interval", kind: length, fallback: time.Duration(0), max: sec(10), step: time.Millisecond},
+		{name: "repeat_after", kind: length, fallback: 5 * time.Second, min: ms(100), max: sec(3600), off: true, step: time.Millisecond},
+		{name: "refresh", kind: length, fallback: 60 * time.Second, min: sec(1), max: sec(86400), off: true, step: time.Millisecond},
+	}},
+	{name: "accept", kind: boolean, fallback: true, later: remove},
+	{name: "virtual_mac", kind: boolean, fallback: false, later: remove},
+	{name: "notify", kind: tables, later: "remove it, and follow the log or understudy status --json"},
+	{name: "track", kind: tables, later: remove},
+}
+
+// check types that a later version knows.
+var futureChecks = []string{"tls", "dns", "smtp", "udp", "ping", "grpc", "command", "file"}
+
+var serviceKeys = []key{
+	{name: "name", kind: text, required: true},
+	{name: "address", kind: text, derived: "required, unless fwmark is given"},
+	{name: "fwmark", kind: integer, derived: "required, unless address is given", min: 1, max: 1<<32 - 1},
+	{name: "family", kind: text, fallback: "ipv4", choice: []string{"ipv4", "ipv6"}},
+	{name: "protocol", kind: text, fallback: "tcp", choice: []string{"tcp", "udp"}, future: []string{"sctp"}},
+	{name: "scheduler", kind: text, fallback: "wlc",
+		choice: []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"}},
+	{name: "scheduler_flags", kind: list, fallback: []string{}, choice: []string{"sh-fallback", "sh-port", "mh-fallback", "mh-port"}},
+	{name: "forward", kind: text, derived: "required here or for each server", choice: forwards},
+	{name: "persistence", kind: length, fallback: time.Duration(0), max: sec(31 * 86400), step: time.Second},
+	{name: "persistence_mask", kind: integer, derived: "32, for IPv6 128", min: 1, max: 128},
+	{name: "one_packet", kind: boolean, fallback: false},
+	{name: "check", kind: table, derived: "no check: every server is always fit", keys: checkKeys},
+	{name: "server", kind: tables, keys: serverKeys},
+	{name: "quorum", kind: integer, fallback: int64(1), later: remove},
+	{name: "sorry", kind: text, fallback: "", later: remove},
+	{name: "drain", kind: length, fallback: time.Duration(0), later: remove},
+	{name: "slow_start", kind: length, fallback: time.Duration(0), later: remove},
+	{name: "while_unhealthy", kind: text, fallback: "remove", later: remove},
+}
+
+var forwards = []string{"dr", "nat", "tun"}
+
+var serverKeys = []key{
+	{name: "address", kind: text, required: true},
+	{name: "weight", kind: integer, fallback: int64(1), max: 65535},
+	{name: "forward", kind: text, derived: "that of the service", choice: forwards},
+	{name: "max_connections", kind: integer, fallback: int64(0), max: 1<<32 - 1},
+	{name: "min_connections", kind: integer, fallback: int64(0), max: 1<<32 - 1},
+	{name: "check", kind: table, derived: "that of the service", keys: serverCheckKeys},
+	{name: "tunnel", kind: table, later: "write type = \"ipip\" or remove it", keys: []key{
+		{name: "type", kind: text, fallback: "ipip", later: "use ipip"},
+		{name: "port", kind: integer, fallback: int64(0), later: remove},
+	}},
+}
+
+var checkKeys = append([]key{
+	{name: "type", kind: text, required: true, choice: []string{"none", "tcp", "http", "https"}, future: futureChecks},
+}, probeKeys...)
+
+// serverCheckKeys are those of a check of one server; what it does not give it
+// takes over from the service.
+var serverCheckKeys = append([]key{
+	{name: "type", kind: text, derived: "that of the service", choice: []string{"none", "tcp", "http", "https"}, future: futureChecks},
+	{name: "address", kind: text, derived: "that of the server"},
+}, probeKeys...)
+
+var probeKeys = []key{
+	{name: "interval", kind: length, fallback: 2 * time.Second, min: ms(10), max: sec(3600), step: time.Millisecond},
+	{name: "timeout", kind: length, fallback: time.Second, min: ms(1), max: sec(3600), step: time.Millisecond},
+	{name: "rise", kind: integer, fallback: int64(2), min: 1, max: 1000},
+	{name: "fall", kind: integer, fallback: int64(3), min: 1, max: 1000},
+	{name: "port", kind: integer, derived: "that of the server", min: 1, max: 65535},
+	{name: "method", kind: text, fallback: "GET", choice: []string{"GET", "HEAD"}},
+	{name: "path", kind: text, fallback: "/"},
+	{name: "host", kind: text, derived: "the server's address"},
+	{name: "status", kind: list, fallback: []string{"200-299"}, min: 1},
+	{name: "body", kind: text, fallback: ""},
+	{name: "insecure", kind: boolean, fallback: false},
+}
