@@ -81,8 +81,17 @@ func (s *Switch) Connect(n *Node, ifname string, prefixes ...string) *Port {
 // Cut takes the carrier away, as a pulled cable does.
 func (p *Port) Cut() { p.set("cut", (*netlink.Handle).LinkSetDown) }
 
-// Mend puts the carrier back.
+// Mend puts the carrier back. The kernel may take up to a second to notice.
 func (p *Port) Mend() { p.set("mend", (*netlink.Handle).LinkSetUp) }
+
+// Isolate takes the port out of the switch: frames are lost both ways, and the
+// host keeps its carrier.
+func (p *Port) Isolate() { p.set("isolate", (*netlink.Handle).LinkSetNoMaster) }
+
+// Rejoin puts an isolated port back into the switch.
+func (p *Port) Rejoin() {
+	p.set("rejoin", func(h *netlink.Handle, link netlink.Link) error { return h.LinkSetMaster(link, p.sw.bridge) })
+}
 
 func (p *Port) set(what string, f func(*netlink.Handle, netlink.Link) error) {
 	l := p.Node.lab

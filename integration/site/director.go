@@ -1,0 +1,174 @@
+package site
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/understudy-ha/understudy/integration/lab"
+)
+
+// Binary returns the daemon under test: UNDERSTUDY_BIN.
+func Binary() string { return os.Getenv("UNDERSTUDY_BIN") }
+
+// Director is a host with a daemon.
+type Director struct {
+	Node   *lab.Node
+	Port   *lab.Port // to the LAN
+	Inside *lab.Port // to the inside link, with NAT
+	File   string    // its configuration
+
+	tb     lab.TB
+	site   *Site
+	socket string
+	proc   *lab.Process
+}
+
+// Write replaces the configuration file.
+func (d *Director) Write(config string) {
+	d.tb.Helper()
+	d.File = d.site.Lab.File(d.Node.Name+".toml", config)
+}
+
+// Start starts the daemon and does not wait for anything.
+func (d *Director) Start() {
+	d.tb.Helper()
+	d.proc = d.Node.Start(d.Node.Name+".log", Binary(), "run", "--config", d.File)
+}
+
+// Stop stops the daemon cleanly and waits for its end.
+func (d *Director) Stop() error {
+	d.proc.Signal(syscall.SIGTERM)
+	select {
+	case <-d.proc.Done():
+		return d.proc.Err()
+	case <-time.After(20 * time.Second):
+		return fmt.Errorf("%s does not stop", d.Node.Name)
+	}
+}
+
+// Kill kills the daemon as kill -9 does.
+func (d *Director) Kill() { d.proc.Kill() }
+
+// Signal sends a signal to the daemon.
+func (d *Director) Signal(s syscall.Signal) { d.proc.Signal(s) }
+
+// Process is the running daemon.
+func (d *Director) Process() *lab.Process { return d.proc }
+
+// Log returns what the daemon has printed.
+func (d *Director) Log() string { return d.site.Lab.Log(d.Node.Name + ".log") }
+
+// Reload asks for a reload by the control socket.
+func (d *Director) Reload() error {
+	resp, err := d.client().Post("http://understudy/v1/reload", "", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		var b [4096]byte
+		k, _ := resp.Body.Read(b[:])
+		return fmt.Errorf("status %d: %s", resp.StatusCode, b[:k])
+	}
+	return nil
+}
+
+func (d *Director) client() *http.Client {
+	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", d.socket)
+		},
+	}}
+}
+
+// Status is the part of the daemon's status that sites are judged by.
+type Status struct {
+	Routers []struct {
+		Name      string    `json:"name"`
+		State     string    `json:"state"`
+		Since     time.Time `json:"since"`
+		Reason    string    `json:"reason"`
+		Master    string    `json:"master"`
+		Takeovers int       `json:"takeovers"`
+		Sent      int       `json:"advertisements_sent"`
+		Addresses []struct {
+			Address string `json:"address"`
+			Held    bool   `json:"held"`
+		} `json:"addresses"`
+	} `json:"virtual_routers"`
+	Services []struct {
+		Name    string `json:"name"`
+		InTable bool   `json:"in_table"`
+		Servers []struct {
+			Address   string `json:"address"`
+			Weight    int    `json:"weight"`
+			InTable   bool   `json:"in_table"`
+			Health    string `json:"health"`
+			LastError string `json:"last_error"`
+			Active    int    `json:"active_connections"`
+			Inactive  int    `json:"inactive_connections"`
+		} `json:"servers"`
+	} `json:"services"`
+	Lanes []struct {
+		Name    string `json:"name"`
+		Repairs int    `json:"repairs"`
+		Error   string `json:"error"`
+	} `json:"lanes"`
+}
+
+// Status asks the daemon by its control socket.
+func (d *Director) Status() (Status, error) {
+	var s Status
+	resp, err := d.client().Get("http://understudy/v1/status")
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	return s, json.NewDecoder(resp.Body).Decode(&s)
+}
+
+// Socket is the daemon's control socket.
+func (d *Director) Socket() string { return d.socket }
+
+// State returns the state of the first virtual router; "" without an answer.
+func (d *Director) State() string {
+	s, err := d.Status()
+	if err != nil || len(s.Routers) == 0 {
+		return ""
+	}
+	return s.Routers[0].State
+}
+
+// Serving reports how many real servers of the first service are in the table.
+func (d *Director) Serving() int {
+	s, err := d.Status()
+	if err != nil || len(s.Services) == 0 {
+		return 0
+	}
+	in := 0
+	for _, server := range s.Services[0].Servers {
+		if server.InTable {
+			in++
+		}
+	}
+	return in
+}
+
+// Table returns the IPVS table as Debian's ipvsadm prints it, numeric.
+func (d *Director) Table() string {
+	d.tb.Helper()
+	return d.Node.MustRun("ipvsadm", "-Ln")
+}
+
+// Saved returns the IPVS table as rules of Debian's ipvsadm.
+func (d *Director) Saved() string {
+	d.tb.Helper()
+	return d.Node.MustRun("ipvsadm", "-Sn")
+}
