@@ -5,13 +5,6 @@ import (
 	"time"
 )
 
-// answersPerInterval bounds the advertisements that a master sends because it
-// heard one, between two that it sends because its timer ran out. One is the
-// rule; the bound holds where two masters each take the other for the lower one
-// (their addresses are rewritten on the way, say) and would otherwise answer
-// each other at the speed of the link for ever.
-const answersPerInterval = 3
-
 // Status is the state of a Router for people and for the director.
 type Status struct {
 	State          State
@@ -156,171 +149,6 @@ func (r *Router) stepInit(now time.Time, ev Event) Output {
 	return Output{}
 }
 
-// stepBackup is RFC 9568 section 6.4.2 Backup and RFC 3768 section 6.4.2.
-func (r *Router) stepBackup(now time.Time, ev Event) Output {
-	switch ev := ev.(type) {
-	case Stop:
-		// "If a Shutdown event is received, then: Cancel the Active_Down_Timer.
-		// Transition to the {Initialize} state."
-		return r.stop(now, ev)
-
-	case Tick:
-		// "If the Active_Down_Timer fires, then: Send an ADVERTISEMENT. [...] Set the
-		// Adver_Timer to Advertisement_Interval. Transition to the {Active} state."
-		if now.Before(r.Deadline()) {
-			return Output{}
-		}
-		switch {
-		case r.preempting:
-			return r.takeOver(now, ReasonPreempt)
-		case r.farewell:
-			return r.takeOver(now, ReasonFarewell)
-		default:
-			return r.takeOver(now, ReasonMasterDown)
-		}
-
-	case Received:
-		return r.hearAsBackup(now, ev)
-
-	case Reconfigure:
-		was := r.config
-		r.reconfigure(ev.Config)
-		if was.Priority != PriorityOwner && r.config.Priority == PriorityOwner {
-			return r.takeOver(now, ReasonOwner)
-		}
-	}
-	return Output{}
-}
-
-func (r *Router) hearAsBackup(now time.Time, rx Received) Output {
-	a := rx.Advert
-	// "If the Priority in the ADVERTISEMENT is 0, then: Set the Active_Down_Timer to
-	// Skew_Time."
-	if a.Priority == 0 {
-		r.timerSet, r.farewell, r.preempting = now, true, false
-		if r.status.Master == rx.Src {
-			r.status.Master, r.status.MasterPriority = netip.Addr{}, 0
-		}
-		return Output{}
-	}
-	r.status.Master, r.status.MasterPriority = rx.Src, a.Priority
-	if a.Priority >= r.config.Priority {
-		r.lowerSince = time.Time{}
-	} else if r.lowerSince.IsZero() {
-		r.lowerSince = now
-	}
-	// "else: If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is
-	// greater than or equal to the local Priority, then: Set Active_Adver_Interval to
-	// Max Advertise Interval contained in the ADVERTISEMENT. Recompute the Skew_Time.
-	// Recompute the Active_Down_Interval. Set the Active_Down_Timer to
-	// Active_Down_Interval."
-	if !r.config.preempts() || a.Priority >= r.config.Priority || r.delayed(now) {
-		r.follow(now, a)
-		return Output{}
-	}
-	// "else // Preempt was True and Priority was less: Discard the ADVERTISEMENT."
-	// The timer then runs out, and this router takes over.
-	r.preempting = true
-	return Output{Drop: DropPriority}
-}
-
-// delayed reports whether a lower master is still to be left alone: for the
-// preempt delay from Start, and again from the first lower advertisement after a
-// master that was at least as good as this router. Which lower router speaks
-// does not matter, so that two of them in turn cannot put this one off for ever.
-func (r *Router) delayed(now time.Time) bool {
-	return now.Before(r.lowerSince.Add(r.config.preemptDelay()))
-}
-
-// stepMaster is RFC 9568 section 6.4.3 Active and RFC 3768 section 6.4.3 Master.
-func (r *Router) stepMaster(now time.Time, ev Event) Output {
-	switch ev := ev.(type) {
-	case Stop:
-		// "If a Shutdown event is received, then: Cancel the Adver_Timer. Send an
-		// ADVERTISEMENT with Priority = 0. Transition to the {Initialize} state."
-		out := r.stop(now, ev)
-		out.Advertise = true
-		return out
-
-	case Tick:
-		// "If the Adver_Timer fires, then: Send an ADVERTISEMENT. Reset the
-		// Adver_Timer to Advertisement_Interval."
-		if now.Before(r.next) {
-			return Output{}
-		}
-		// A tick that is a little late does not shift the ones after it; one that
-		// is very late is not made up for.
-		from := r.next
-		if now.Sub(from) > r.config.Interval/2 {
-			from = now
-		}
-		r.next, r.answers = from.Add(r.config.Interval), 0
-		return r.advertise()
-
-	case Received:
-		return r.hearAsMaster(now, ev)
-
-	case Reconfigure:
-		was := r.config
-		r.reconfigure(ev.Config)
-		if was.Interval == r.config.Interval {
-			return Output{}
-		}
-		// Backups still count in the interval that they learnt. They hear of the new
-		// one now, and once more when they expect to, in case the first is lost.
-		if next := now.Add(r.config.Interval); next.Before(r.next) {
-			r.next = next
-		}
-		return r.advertise()
-	}
-	return Output{}
-}
-
-func (r *Router) hearAsMaster(now time.Time, rx Received) Output {
-	a := rx.Advert
-	// RFC 9568 section 7.1: "It MUST verify that [...] the local router is not the
-	// IPvX address owner (Priority = 255)." Two routers that both claim to own the
-	// addresses are a mistake that this rule would leave standing with two masters;
-	// between them the tie below decides.
-	if r.config.Priority == PriorityOwner && (a.Priority != PriorityOwner || rx.Src.Less(r.config.Primary)) {
-		return Output{Drop: DropOwner}
-	}
-	switch {
-	case a.Priority == 0:
-		// "If the Priority in the ADVERTISEMENT is 0, then: Send an ADVERTISEMENT.
-		// Reset the Adver_Timer to Advertisement_Interval."
-		out := r.answer()
-		if out.Advertise {
-			r.next = now.Add(r.config.Interval)
-		}
-		return out
-
-	case a.Priority > r.config.Priority:
-		// "If the Priority in the ADVERTISEMENT is greater than the local Priority
-		// [...] then: Cancel Adver_Timer. Set Active_Adver_Interval to Max Advertise
-		// Interval contained in the ADVERTISEMENT. Recompute the Skew_Time. Recompute
-		// the Active_Down_Interval. Set Active_Down_Timer to Active_Down_Interval.
-		// Transition to the {Backup} state."
-		return r.yield(now, rx, ReasonHigherPriority)
-
-	case a.Priority == r.config.Priority && r.config.Primary.Less(rx.Src):
-		// "[or] if the Priority in the ADVERTISEMENT is equal to the local Priority
-		// and the primary IPvX address of the sender is greater than the local primary
-		// IPvX address (based on an unsigned integer comparison of the IPvX addresses
-		// in network byte order), then: [the same]"
-		return r.yield(now, rx, ReasonTie)
-
-	default:
-		// "else: Discard the ADVERTISEMENT. Send an ADVERTISEMENT immediately to
-		// assert the {Active} state to the sending VRRP Router and to update any
-		// learning bridges with the correct Active VRRP Router path." RFC 3768 only
-		// discards; answering there too ends the second master's reign sooner.
-		out := r.answer()
-		out.Drop = DropPriority
-		return out
-	}
-}
-
 // become is the one writer of the state. It sets the timers of the new state and
 // forgets those of the old one.
 func (r *Router) become(now time.Time, state State, reason Reason) Output {
@@ -351,14 +179,6 @@ func (r *Router) takeOver(now time.Time, reason Reason) Output {
 	return out
 }
 
-// yield becomes backup of the master that rx comes from.
-func (r *Router) yield(now time.Time, rx Received, reason Reason) Output {
-	out := r.become(now, StateBackup, reason)
-	r.status.Master, r.status.MasterPriority = rx.Src, rx.Advert.Priority
-	r.follow(now, rx.Advert)
-	return out
-}
-
 // stop leaves the election.
 func (r *Router) stop(now time.Time, ev Stop) Output {
 	state, reason := StateInit, ev.Reason
@@ -374,16 +194,6 @@ func (r *Router) stop(now time.Time, ev Stop) Output {
 		return Output{}
 	}
 	return r.become(now, state, reason)
-}
-
-// follow accepts a as the word of the master. In version 2 the interval is
-// configured, not learnt.
-func (r *Router) follow(now time.Time, a Advertisement) {
-	r.timerSet, r.farewell, r.preempting = now, false, false
-	r.status.Settled = true
-	if r.config.Version == V3 {
-		r.learnt, r.status.MasterInterval = true, a.Interval
-	}
 }
 
 // masterInterval is Active_Adver_Interval.
@@ -403,13 +213,4 @@ func (r *Router) reconfigure(c Config) {
 
 func (r *Router) advertise() Output {
 	return Output{Advertise: true, Priority: r.config.Priority}
-}
-
-// answer advertises out of turn, if it may.
-func (r *Router) answer() Output {
-	if r.answers >= answersPerInterval {
-		return Output{}
-	}
-	r.answers++
-	return r.advertise()
 }

@@ -1,0 +1,92 @@
+package vrrp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// stepBackup is RFC 9568 section 6.4.2 Backup and RFC 3768 section 6.4.2.
+func (r *Router) stepBackup(now time.Time, ev Event) Output {
+	switch ev := ev.(type) {
+	case Stop:
+		// "If a Shutdown event is received, then: Cancel the Active_Down_Timer.
+		// Transition to the {Initialize} state."
+		return r.stop(now, ev)
+
+	case Tick:
+		// "If the Active_Down_Timer fires, then: Send an ADVERTISEMENT. [...] Set the
+		// Adver_Timer to Advertisement_Interval. Transition to the {Active} state."
+		if now.Before(r.Deadline()) {
+			return Output{}
+		}
+		switch {
+		case r.preempting:
+			return r.takeOver(now, ReasonPreempt)
+		case r.farewell:
+			return r.takeOver(now, ReasonFarewell)
+		default:
+			return r.takeOver(now, ReasonMasterDown)
+		}
+
+	case Received:
+		return r.hearAsBackup(now, ev)
+
+	case Reconfigure:
+		was := r.config
+		r.reconfigure(ev.Config)
+		if was.Priority != PriorityOwner && r.config.Priority == PriorityOwner {
+			return r.takeOver(now, ReasonOwner)
+		}
+	}
+	return Output{}
+}
+
+func (r *Router) hearAsBackup(now time.Time, rx Received) Output {
+	a := rx.Advert
+	// "If the Priority in the ADVERTISEMENT is 0, then: Set the Active_Down_Timer to
+	// Skew_Time."
+	if a.Priority == 0 {
+		r.timerSet, r.farewell, r.preempting = now, true, false
+		if r.status.Master == rx.Src {
+			r.status.Master, r.status.MasterPriority = netip.Addr{}, 0
+		}
+		return Output{}
+	}
+	r.status.Master, r.status.MasterPriority = rx.Src, a.Priority
+	if a.Priority >= r.config.Priority {
+		r.lowerSince = time.Time{}
+	} else if r.lowerSince.IsZero() {
+		r.lowerSince = now
+	}
+	// "else: If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is
+	// greater than or equal to the local Priority, then: Set Active_Adver_Interval to
+	// Max Advertise Interval contained in the ADVERTISEMENT. Recompute the Skew_Time.
+	// Recompute the Active_Down_Interval. Set the Active_Down_Timer to
+	// Active_Down_Interval."
+	if !r.config.preempts() || a.Priority >= r.config.Priority || r.delayed(now) {
+		r.follow(now, a)
+		return Output{}
+	}
+	// "else // Preempt was True and Priority was less: Discard the ADVERTISEMENT."
+	// The timer then runs out, and this router takes over.
+	r.preempting = true
+	return Output{Drop: DropPriority}
+}
+
+// delayed reports whether a lower master is still to be left alone: for the
+// preempt delay from Start, and again from the first lower advertisement after a
+// master that was at least as good as this router. Which lower router speaks
+// does not matter, so that two of them in turn cannot put this one off for ever.
+func (r *Router) delayed(now time.Time) bool {
+	return now.Before(r.lowerSince.Add(r.config.preemptDelay()))
+}
+
+// follow accepts a as the word of the master. In version 2 the interval is
+// configured, not learnt.
+func (r *Router) follow(now time.Time, a Advertisement) {
+	r.timerSet, r.farewell, r.preempting = now, false, false
+	r.status.Settled = true
+	if r.config.Version == V3 {
+		r.learnt, r.status.MasterInterval = true, a.Interval
+	}
+}
