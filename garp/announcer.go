@@ -1,0 +1,187 @@
+package garp
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+)
+
+// burst is how many announcements are made before Run looks again whether it is
+// to end or whether other claims were set.
+const burst = 32
+
+// Options are what an Announcer needs.
+type Options struct {
+	Log *slog.Logger // nil: none
+}
+
+// Announcer announces addresses as their schedules demand.
+type Announcer struct {
+	log   *slog.Logger
+	links links
+	bell  chan struct{} // capacity 1: pending holds something new
+
+	mu      sync.Mutex
+	pending map[Target]Claim // nil: nothing new
+	status  Status           // Targets holds every claimed target
+}
+
+// Status is what an Announcer has done since it was made.
+type Status struct {
+	Frames  uint64 // sent
+	Errors  uint64 // announcements that failed
+	Targets map[Target]TargetStatus
+}
+
+// TargetStatus is what was done for one claimed target since it was claimed or
+// its Epoch last changed.
+type TargetStatus struct {
+	Epoch  uint64
+	Frames uint64    // sent
+	Errors uint64    // announcements that failed
+	Last   time.Time // end of the last announcement that succeeded; zero: none
+	Err    error     // of the last announcement; nil if it succeeded; ErrIPv6: none will be tried
+}
+
+// New returns an Announcer that has nothing to announce.
+func New(opts Options) *Announcer {
+	log := opts.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Announcer{
+		log:    log,
+		links:  kernel{},
+		bell:   make(chan struct{}, 1),
+		status: Status{Targets: map[Target]TargetStatus{}},
+	}
+}
+
+// Set makes claims everything that is to be announced, in place of what was set
+// before. It does not block and does not keep the map. Claims of IPv6 addresses
+// are not carried out; their status says ErrIPv6.
+func (a *Announcer) Set(claims map[Target]Claim) {
+	claims = maps.Clone(claims)
+	if claims == nil {
+		claims = map[Target]Claim{}
+	}
+	a.mu.Lock()
+	for target := range a.status.Targets {
+		if _, ok := claims[target]; !ok {
+			delete(a.status.Targets, target)
+		}
+	}
+	for target, claim := range claims {
+		err := supported(target.Address)
+		if st, ok := a.status.Targets[target]; !ok || st.Epoch != claim.Epoch {
+			a.status.Targets[target] = TargetStatus{Epoch: claim.Epoch, Err: err}
+		}
+		if err != nil {
+			delete(claims, target)
+		}
+	}
+	a.pending = claims
+	a.mu.Unlock()
+	select {
+	case a.bell <- struct{}{}:
+	default:
+	}
+}
+
+// Status returns a copy of the counters.
+func (a *Announcer) Status() Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.status
+	s.Targets = maps.Clone(s.Targets)
+	return s
+}
+
+// Run announces until ctx ends, then closes its sockets and returns nil. It
+// works in the network namespace of the thread that it runs on.
+func (a *Announcer) Run(ctx context.Context) error {
+	var plan Plan
+	ports := ports{links: a.links, open: map[string]*port{}}
+	defer ports.retain(nil)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		if claims, ok := a.take(); ok {
+			plan.Set(now, claims)
+			ports.retain(claims)
+		}
+		more := a.announce(now, &plan, &ports)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if more {
+			continue
+		}
+		var due <-chan time.Time
+		if deadline := plan.Deadline(); !deadline.IsZero() {
+			timer.Reset(time.Until(deadline))
+			due = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.bell:
+		case <-due:
+		}
+	}
+}
+
+// take returns the claims set since it was last called, if any.
+func (a *Announcer) take() (map[Target]Claim, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	claims := a.pending
+	a.pending = nil
+	return claims, claims != nil
+}
+
+// announce makes the announcements that are due, at most burst of them, and
+// reports whether it stopped for that.
+func (a *Announcer) announce(now time.Time, plan *Plan, ports *ports) (more bool) {
+	ports.refresh()
+	for range burst {
+		target, ok := plan.Next(now)
+		if !ok {
+			return false
+		}
+		frames, err := ports.announce(now, target)
+		if err != nil {
+			plan.Failed(now, target)
+		} else {
+			plan.Sent(now, target)
+		}
+		a.count(target, frames, err)
+		ports.report(a.log, target, err)
+	}
+	return true
+}
+
+// count adds the outcome of one announcement to the status.
+func (a *Announcer) count(target Target, frames int, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.status.Frames += uint64(frames)
+	if err != nil {
+		a.status.Errors++
+	}
+	st, ok := a.status.Targets[target]
+	if !ok {
+		return // not claimed any more
+	}
+	st.Frames += uint64(frames)
+	st.Err = err
+	if err != nil {
+		st.Errors++
+	} else {
+		st.Last = time.Now()
+	}
+	a.status.Targets[target] = st
+}

@@ -1,0 +1,15 @@
+// Package garp announces addresses to the neighbours on a link, so that what is
+// sent to an address reaches the machine that holds it now.
+//
+// An announcement of an IPv4 address is two broadcast frames: a gratuitous ARP
+// request and a gratuitous ARP reply, since some devices learn from one form
+// only (RFC 5227 section 2.3, RFC 5944 section 4.6).
+//
+// Frames builds the frames and Plan decides when which address is due; both are
+// pure. Announcer is the edge: Set may be called from any goroutine and only
+// stores what is wanted, Run owns the Plan and one packet socket per link. The
+// hardware address is the one that the link has when a frame is sent.
+//
+// The package does not decide who holds an address, does not look whether the
+// kernel has it, receives nothing, and does not announce IPv6 addresses.
+package garp
