@@ -1,0 +1,237 @@
+package speaker
+
+import (
+	"container/heap"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+const (
+	// batch is how many packets one system call receives.
+	batch = 64
+	// drainReads bounds how often the queue is looked at before a takeover:
+	// batch*drainReads packets, some for each of 255 virtual routers. A flood
+	// must not put off a takeover for ever.
+	drainReads = 16
+	// stall is how late a deadline is met when something kept this process, or
+	// the whole machine, from running. Packets may then be on their way up from
+	// the driver, and get grace to arrive.
+	stall = 5 * time.Millisecond
+	grace = time.Millisecond
+)
+
+// loop is what the goroutine in Run owns.
+type loop struct {
+	s       *Speaker
+	log     *journal
+	byVRID  [256]*instance
+	order   []*instance // as in Set
+	queue   deadlines
+	changed []*instance // to be published
+	ring    bool        // for another reason than these
+	packets []packet    // received
+
+	socket
+	outbox
+}
+
+// sleep waits for packets, for the earliest deadline or for a change of what is
+// wanted, handles the packets and returns the time of waking.
+func (l *loop) sleep() time.Time {
+	if l.conn == nil {
+		l.s.idle(l.retry)
+		return time.Now()
+	}
+	var deadline time.Time
+	if len(l.queue) > 0 {
+		deadline = l.queue[0].due
+	}
+	// Woken already, it looks at the socket all the same: whoever calls Set
+	// without end must not keep it from hearing.
+	wait := l.s.arm(l.conn, deadline)
+	n, err := l.conn.receive(l.packets, wait)
+	now := time.Now()
+	l.hear(now, l.packets[:n])
+	if err != nil && !passed(err) {
+		l.broken(now, err)
+	}
+	return now
+}
+
+// tick steps the routers whose deadline has come. What is queued is heard
+// before: after a stall it may say that the master is alive.
+func (l *loop) tick(now time.Time) {
+	if l.conn == nil || len(l.queue) == 0 || l.queue[0].due.After(now) {
+		return
+	}
+	l.drain(now, now.Sub(l.queue[0].due) > stall)
+	if l.conn == nil {
+		return // what was queued is not known, so nobody takes over
+	}
+	// The bound is a safeguard: a step moves the deadline past now.
+	for range len(l.queue) {
+		if len(l.queue) == 0 || l.queue[0].due.After(now) {
+			return
+		}
+		in := l.queue[0]
+		if now.Sub(in.due) > in.config.Interval/2 {
+			in.counters.lateTicks.Add(1)
+		}
+		l.step(now, in, vrrp.Tick{})
+	}
+}
+
+// drain hears what is queued at the socket, and with patience what arrives
+// within grace.
+func (l *loop) drain(now time.Time, patience bool) {
+	if patience && l.s.arm(l.conn, time.Now().Add(grace)) {
+		n, err := l.conn.receive(l.packets, true)
+		l.hear(now, l.packets[:n])
+		if err != nil && !passed(err) {
+			l.broken(now, err)
+			return
+		}
+	}
+	for range drainReads {
+		n, err := l.conn.receive(l.packets, false)
+		l.hear(now, l.packets[:n])
+		if err != nil {
+			l.broken(now, err)
+			return
+		}
+		if n < len(l.packets) {
+			return
+		}
+	}
+}
+
+// hear steps the routers that packets are for.
+func (l *loop) hear(now time.Time, packets []packet) {
+	for _, p := range packets {
+		// The filter of the socket lets nothing else through.
+		if len(p.message) < 2 || l.byVRID[p.message[1]] == nil {
+			continue
+		}
+		in := l.byVRID[p.message[1]]
+		in.counters.received.Add(1)
+		drop := l.screen(in, p)
+		if drop == vrrp.DropNone {
+			var advert vrrp.Advertisement
+			if advert, drop = vrrp.Parse(p.message, p.src, p.dst); drop == vrrp.DropNone {
+				drop = l.step(now, in, vrrp.Received{Src: p.src, Advert: advert}).Drop
+			}
+		}
+		if drop != vrrp.DropNone {
+			l.dropped(now, in, drop, p)
+		}
+	}
+}
+
+// screen checks what the IP header says against what the router is set to.
+func (l *loop) screen(in *instance, p packet) vrrp.Drop {
+	if p.ttl != wantTTL {
+		return vrrp.DropTTL
+	}
+	if !in.unicast() {
+		if p.dst != l.conn.group() {
+			return vrrp.DropDestination
+		}
+		return vrrp.DropNone
+	}
+	if p.dst != in.config.Primary {
+		return vrrp.DropDestination
+	}
+	if slices.Contains(in.want.UnicastPeers, p.src) {
+		return vrrp.DropNone
+	}
+	return vrrp.DropPeer
+}
+
+// dropped counts a drop, and says so the first time unless it is part of an
+// ordinary election.
+func (l *loop) dropped(now time.Time, in *instance, drop vrrp.Drop, p packet) {
+	first := in.dropped(now, drop, p.src)
+	if !first || drop == vrrp.DropPriority || drop == vrrp.DropNotRunning {
+		return
+	}
+	l.log.add(now, slog.LevelWarn, "advertisement dropped, the first for this reason",
+		slog.String("vrrp", in.want.Name), slog.Int("vrid", int(in.want.VRID)),
+		slog.String("drop", drop.String()), slog.String("source", p.src.String()), slog.String("destination", p.dst.String()))
+}
+
+// step steps one router and does what it asks for, but for sending, which is
+// left to finish.
+func (l *loop) step(now time.Time, in *instance, ev vrrp.Event) vrrp.Output {
+	before := in.router.Status()
+	out := in.step(now, ev)
+	// A farewell because nothing can be sent is not sent.
+	if out.Advertise && l.conn != nil && !out.Reason.Fault() {
+		l.enqueue(now, in, out.Priority)
+	}
+	l.schedule(in)
+	after := in.router.Status()
+	if after != before {
+		l.change(in)
+	}
+	if out.Transition {
+		in.counters.transitions.Add(1)
+		l.log.add(now, slog.LevelInfo, "transition",
+			slog.String("vrrp", in.want.Name), slog.Int("vrid", int(in.want.VRID)),
+			slog.String("from", out.From.String()), slog.String("to", out.To.String()),
+			slog.String("reason", out.Reason.String()), slog.Int("priority", int(in.config.Priority)),
+			slog.String("master", after.Master.String()), slog.Int("master_priority", int(after.MasterPriority)))
+	}
+	return out
+}
+
+// schedule puts the deadline of in into the heap.
+func (l *loop) schedule(in *instance) {
+	due := in.router.Deadline()
+	switch {
+	case due.IsZero():
+		if in.place >= 0 {
+			heap.Remove(&l.queue, in.place)
+		}
+	case in.place < 0:
+		in.due = due
+		heap.Push(&l.queue, in)
+	case !due.Equal(in.due):
+		in.due = due
+		heap.Fix(&l.queue, in.place)
+	}
+}
+
+// change has in published by the next finish.
+func (l *loop) change(in *instance) {
+	if !in.changed {
+		in.changed = true
+		l.changed = append(l.changed, in)
+	}
+}
+
+// finish sends, then publishes, then rings the bell: a new master has spoken
+// before anybody acts upon it.
+func (l *loop) finish(now time.Time) {
+	l.flush(now)
+	for _, in := range l.changed {
+		l.ring = in.publish() || l.ring
+	}
+	clear(l.changed)
+	l.changed = l.changed[:0]
+	if l.ring {
+		l.ring = false
+		l.s.bell()
+	}
+}
+
+// leave ends taking part: every master says farewell.
+func (l *loop) leave(now time.Time) {
+	for _, in := range l.order {
+		l.halt(now, in, vrrp.ReasonShutdown)
+	}
+	l.finish(now)
+	l.disconnect()
+}

@@ -1,0 +1,223 @@
+package speaker
+
+import (
+	"container/heap"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+const (
+	// The pause before a socket is opened again doubles from the first to the
+	// last; one that lived for longer than steady starts from the beginning.
+	firstPause = 100 * time.Millisecond
+	lastPause  = 5 * time.Second
+	steady     = time.Second
+)
+
+// socket is the part of the loop that is about having one.
+type socket struct {
+	conn      conn       // nil while there is none
+	link      link.State // conn is bound to link.Index
+	ids       vrids      // admitted to conn, with
+	multicast bool
+	opened    time.Time
+	retry     time.Time // when to open it after a failure; zero: there was none
+	pause     time.Duration
+	failure   string // the last error; "" while conn works
+}
+
+// settle works out the difference between what there is and what is wanted.
+func (l *loop) settle(now time.Time, want desired) {
+	l.reconcile(now, want.routers)
+	l.connect(now, want.link)
+
+	virtual := make(map[netip.Addr]bool)
+	for _, in := range l.order {
+		for _, a := range in.want.Addresses {
+			virtual[a] = true
+		}
+	}
+	for _, in := range l.order {
+		addr := primary(in.want, want.link.Addresses, virtual)
+		reason := vrrp.ReasonNone
+		switch {
+		case !up(want.link):
+			reason = vrrp.ReasonLinkDown
+		case l.conn == nil:
+			reason = vrrp.ReasonSocket
+		case !addr.IsValid():
+			reason = vrrp.ReasonNoAddress
+		}
+		l.align(now, in, addr, reason)
+	}
+}
+
+// reconcile makes the instances those of routers.
+func (l *loop) reconcile(now time.Time, routers []Router) {
+	order := make([]*instance, 0, len(routers))
+	for _, r := range routers {
+		if in := l.byVRID[r.VRID]; in != nil && same(in.want, r) {
+			order = append(order, in)
+		} else {
+			order = append(order, newInstance(r))
+		}
+	}
+	for _, in := range l.order {
+		if slices.Contains(order, in) {
+			continue
+		}
+		l.halt(now, in, vrrp.ReasonRemoved)
+		if in.place >= 0 {
+			heap.Remove(&l.queue, in.place)
+		}
+		l.byVRID[in.want.VRID] = nil
+	}
+	l.flush(now) // while the socket is sure to be there
+	for i, in := range order {
+		if in.unicast() != (len(routers[i].UnicastPeers) > 0) {
+			l.change(in)
+		}
+		in.want = routers[i]
+		l.byVRID[in.want.VRID] = in
+	}
+	if !slices.Equal(l.order, order) {
+		l.ring = true
+		l.order = order
+		l.s.published.Store(&order)
+	}
+}
+
+// connect opens and closes the socket as the link and the routers demand.
+func (l *loop) connect(now time.Time, state link.State) {
+	if state.Index != l.link.Index || state.Up != l.link.Up {
+		l.retry, l.pause = time.Time{}, 0
+	}
+	needed := up(state) && len(l.order) > 0
+	if l.conn != nil && (!needed || state.Index != l.link.Index) {
+		// An interface that was replaced under its name was gone in between.
+		for _, in := range l.order {
+			l.halt(now, in, vrrp.ReasonLinkDown)
+		}
+		l.disconnect()
+	}
+	l.link = state
+	if !needed {
+		l.retry = time.Time{}
+		return
+	}
+	if l.conn == nil {
+		if now.Before(l.retry) {
+			return
+		}
+		c, err := l.s.open(state.Index)
+		if err != nil {
+			l.failed(now, err)
+			return
+		}
+		l.conn, l.opened, l.ids, l.multicast = c, now, vrids{}, false
+		l.s.attach(c)
+	}
+	l.admit(now)
+}
+
+// admit tells the socket which virtual routers there are.
+func (l *loop) admit(now time.Time) {
+	var ids vrids
+	multicast := false
+	for _, in := range l.order {
+		ids.add(in.want.VRID)
+		multicast = multicast || !in.unicast()
+	}
+	if ids != l.ids || multicast != l.multicast {
+		if err := l.conn.admit(ids, multicast); err != nil {
+			l.broken(now, err)
+			return
+		}
+		l.ids, l.multicast = ids, multicast
+	}
+	if l.failure != "" {
+		l.failure = ""
+		l.log.add(now, slog.LevelInfo, "socket works again")
+	}
+}
+
+// broken gives up the socket. One that worked for a while is replaced at once,
+// without a fault; otherwise there is a pause.
+func (l *loop) broken(now time.Time, err error) {
+	young := now.Sub(l.opened) < steady
+	l.disconnect()
+	l.failed(now, err)
+	if !young {
+		l.retry, l.pause = now, 0
+	}
+}
+
+func (l *loop) failed(now time.Time, err error) {
+	l.pause = min(max(2*l.pause, firstPause), lastPause)
+	l.retry = now.Add(l.pause)
+	if text := err.Error(); text != l.failure {
+		l.failure = text
+		l.log.add(now, slog.LevelError, "socket does not work, trying again", slog.String("err", text))
+	}
+}
+
+func (l *loop) disconnect() {
+	if l.conn == nil {
+		return
+	}
+	l.s.attach(nil)
+	_ = l.conn.Close() // nothing depends on how it ends
+	l.conn = nil
+}
+
+// align makes in run with addr as its primary address, or not run for reason.
+func (l *loop) align(now time.Time, in *instance, addr netip.Addr, reason vrrp.Reason) {
+	if reason != vrrp.ReasonNone {
+		l.halt(now, in, reason)
+	}
+	config := in.want.Config
+	config.Primary = addr
+	if !equal(config, in.config) {
+		in.config = config
+		l.change(in)
+		l.step(now, in, vrrp.Reconfigure{Config: config})
+	}
+	if reason == vrrp.ReasonNone && !in.running {
+		in.running = true
+		l.step(now, in, vrrp.Start{})
+	}
+}
+
+// halt ends taking part of one router, unless it does not for that reason.
+func (l *loop) halt(now time.Time, in *instance, reason vrrp.Reason) {
+	if in.running || in.router.Status().Reason != reason {
+		in.running = false
+		l.step(now, in, vrrp.Stop{Reason: reason})
+	}
+}
+
+func up(s link.State) bool { return s.Up && s.Index > 0 }
+
+// primary returns the primary address of r on a link with those addresses (RFC
+// 9568 section 1.7), or the zero Addr if there is none. One of the virtual
+// addresses will not do, since it is on every master in turn.
+func primary(r Router, addresses []netip.Prefix, virtual map[netip.Addr]bool) netip.Addr {
+	for _, p := range addresses {
+		a := p.Addr()
+		switch {
+		case !a.Is4():
+		case r.Source.IsValid():
+			if a == r.Source {
+				return a
+			}
+		case r.Priority == vrrp.PriorityOwner || !virtual[a]:
+			return a
+		}
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,230 @@
+package speaker
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// Router is what a Speaker is told of one virtual router. It is a value; the
+// slices are never written after Set.
+type Router struct {
+	// Config is complete but for Primary, which the Speaker chooses.
+	vrrp.Config
+	// UnicastPeers are the other directors, unmapped and without zone. With
+	// peers the router neither sends nor receives multicast.
+	UnicastPeers []netip.Addr
+	// Source, if valid, is the primary address, and has to be on the link. If
+	// not, it is the first address on the link that no virtual router of the
+	// Speaker has among its Addresses; for the owner of the addresses
+	// (vrrp.PriorityOwner), simply the first.
+	Source netip.Addr
+}
+
+// Options are what a Speaker needs of its surroundings.
+type Options struct {
+	// Log receives one record per transition and per change of an error. It may
+	// block without any effect on the election; what it misses is counted.
+	Log *slog.Logger
+	// Bell is called after Status has changed in state, reason, epoch or
+	// Settled, and after what follows from that has been sent. It must not
+	// block. Nil means nobody listens.
+	Bell func()
+}
+
+// Speaker drives the virtual routers of one link over IPv4.
+type Speaker struct {
+	link string
+	log  *slog.Logger
+	bell func()
+	open func(index int) (conn, error)
+	wake chan struct{} // capacity one; used while there is no socket
+
+	published atomic.Pointer[[]*instance] // in the order of Set
+
+	mu    sync.Mutex
+	want  desired
+	stale bool // want was written since the loop last read it
+	conn  conn // the loop's, to be woken by; nil while it has none
+}
+
+// desired is what the loop is told. The slices in it are never written.
+type desired struct {
+	routers []Router
+	link    link.State
+}
+
+// New returns a Speaker for the interface called name, which need not exist.
+// Without SetLink it takes it to be down.
+func New(name string, opts Options) *Speaker {
+	s := &Speaker{
+		link: name,
+		log:  opts.Log.With("interface", name),
+		bell: opts.Bell,
+		open: open4,
+		wake: make(chan struct{}, 1),
+	}
+	if s.bell == nil {
+		s.bell = func() {}
+	}
+	s.published.Store(new([]*instance))
+	return s
+}
+
+// Set replaces the virtual routers, which differ in VRID. One that is no longer
+// there says farewell if it is master; one that is unchanged is not touched; one
+// that changed goes on in its state, unless VRID or version changed: that is
+// another virtual router. Of two with the same VRID the first counts. Set
+// returns at once and may be called from any goroutine.
+func (s *Speaker) Set(routers []Router) {
+	unique := make([]Router, 0, len(routers))
+	var seen vrids
+	for _, r := range routers {
+		if r.VRID == 0 || seen.has(r.VRID) {
+			s.log.Error("virtual router ignored, its VRID is 0 or taken", "vrrp", r.Name, "vrid", r.VRID)
+			continue
+		}
+		seen.add(r.VRID)
+		unique = append(unique, r)
+	}
+	s.change(func(w *desired) { w.routers = unique })
+}
+
+// SetLink tells the state of the interface. It returns at once and may be called
+// from any goroutine.
+func (s *Speaker) SetLink(state link.State) {
+	s.change(func(w *desired) { w.link = state })
+}
+
+// change writes what the loop is told, and wakes it.
+func (s *Speaker) change(f func(*desired)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.want)
+	s.rouse()
+}
+
+// rouse makes the loop look at want. s.mu is held.
+func (s *Speaker) rouse() {
+	s.stale = true
+	if s.conn != nil {
+		// An error means that the socket is broken, which the loop finds out.
+		_ = s.conn.setReadDeadline(time.Unix(1, 0))
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what the loop is told, and whether it may be news.
+func (s *Speaker) take() (want desired, news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news, s.stale = s.stale, false
+	return s.want, news
+}
+
+// attach makes c, or nothing, the socket that wakes the loop.
+func (s *Speaker) attach(c conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn = c
+}
+
+// arm sets the read deadline, unless the loop has been woken since take.
+func (s *Speaker) arm(c conn, deadline time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.stale && c.setReadDeadline(deadline) == nil
+}
+
+// idle blocks until the loop is woken, or until retry unless that is zero.
+func (s *Speaker) idle(retry time.Time) {
+	s.mu.Lock()
+	stale := s.stale
+	s.mu.Unlock()
+	if stale {
+		return
+	}
+	var due <-chan time.Time
+	if !retry.IsZero() {
+		due = time.After(time.Until(retry))
+	}
+	select {
+	case <-s.wake:
+	case <-due:
+	}
+}
+
+// Status returns the state of every virtual router, in the order of Set. It may
+// be called from any goroutine and holds up nothing.
+func (s *Speaker) Status() []Status {
+	instances := *s.published.Load()
+	all := make([]Status, len(instances))
+	for i, in := range instances {
+		all[i] = in.snapshot()
+		all[i].Link = s.link
+	}
+	return all
+}
+
+// Trace returns the last steps of the virtual router called name in the text
+// form of vrrp.Trace, or "" if there is no such router.
+func (s *Speaker) Trace(name string) string {
+	instances := *s.published.Load()
+	i := slices.IndexFunc(instances, func(in *instance) bool { return in.public.Load().Config.Name == name })
+	if i < 0 {
+		return ""
+	}
+	text, err := instances[i].trace().AppendText(nil)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Run takes part in the elections until ctx is done. Then every master says
+// farewell, which is written when Run returns nil. Faults of the link and of the
+// socket are states, not errors.
+func (s *Speaker) Run(ctx context.Context) error {
+	log := newJournal(s.log)
+	var writer sync.WaitGroup
+	writer.Go(log.write)
+	defer writer.Wait()
+	defer log.close()
+
+	// Waiting for the callback makes sure that it finds the Speaker as it is.
+	roused := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(roused)
+		s.change(func(*desired) {})
+	})
+	defer func() {
+		if !stop() {
+			<-roused
+		}
+	}()
+
+	l := &loop{s: s, log: log, packets: make([]packet, batch)}
+	now := time.Now()
+	for ctx.Err() == nil {
+		if want, news := s.take(); news || l.conn == nil {
+			l.settle(now, want)
+			l.finish(now)
+		}
+		now = l.sleep()
+		l.tick(now)
+		l.finish(now)
+	}
+	l.leave(now)
+	return nil
+}
