@@ -195,7 +195,7 @@ func (l *loader) decode(name string, data []byte) (raw map[string]any, at *place
 		if pe, ok := errors.AsType[toml.ParseError](err); ok {
 			line, what = pe.Position.Line, pe.Message
 		}
-		l.errorf(name, line, "%s; correct the syntax%s", lower(what), hint(data, line))
+		l.errorf(name, line, "%s; correct the syntax%s", lower(strings.TrimSuffix(what, ".")), hint(data, line))
 		return nil, nil, false
 	}
 	return raw, at, true

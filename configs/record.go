@@ -189,8 +189,11 @@ func (r *record) unsupported(k key, v any, p *place) bool {
 
 func (r *record) mismatch(k key, v any, line int) {
 	found := describe(v)
-	if s, ok := v.(string); ok && !k.secret {
+	if s, ok := v.(string); ok {
 		found += " " + quote(s)
+	}
+	if k.secret {
+		found = "of the wrong type"
 	}
 	r.report.errorf(r.file, line, "%s is %s, expected %s; write for example %s", k.name, found, k.expected(), k.example())
 }

@@ -98,7 +98,7 @@ var vrrpKeys = []key{
 	{name: "track", kind: tables, later: remove},
 }
 
-// check types that a later version knows.
+// futureChecks are the types of check that this version does not have.
 var futureChecks = []string{"tls", "dns", "smtp", "udp", "ping", "grpc", "command", "file"}
 
 var serviceKeys = []key{
@@ -139,13 +139,13 @@ var serverKeys = []key{
 }
 
 var checkKeys = append([]key{
-	{name: "type", kind: text, required: true, choice: []string{"none", "tcp", "http", "https"}, future: futureChecks},
+	{name: "type", kind: text, required: true, choice: []string{"tcp", "http", "https", "none"}, future: futureChecks},
 }, probeKeys...)
 
 // serverCheckKeys are those of a check of one server; what it does not give it
 // takes over from the service.
 var serverCheckKeys = append([]key{
-	{name: "type", kind: text, derived: "that of the service", choice: []string{"none", "tcp", "http", "https"}, future: futureChecks},
+	{name: "type", kind: text, derived: "that of the service", choice: []string{"tcp", "http", "https", "none"}, future: futureChecks},
 	{name: "address", kind: text, derived: "that of the server"},
 }, probeKeys...)
 
