@@ -30,26 +30,33 @@ const (
 	maskOdd = 255
 )
 
+// possible reports whether the kernel can have a service named k.
+func possible(k director.ServiceKey) bool {
+	addr := k.Address.Addr()
+	if k.FWMark != 0 {
+		return k.Protocol == 0 && !addr.IsValid()
+	}
+	return k.Protocol != 0 && addr.IsValid() && !addr.Is4In6() && addr.Zone() == ""
+}
+
 // check refuses what the kernel would misunderstand.
-func check(c director.Change[director.Key, director.Spec]) error {
-	k, err := c.Key, error(nil)
-	if !k.IsService() && k.Server.Addr().Is6() != k.Service.Is6() {
-		return errors.New("the server is of another address family than its service")
-	}
-	if k.Service.FWMark == 0 && (!k.Service.Address.IsValid() || k.Service.Protocol == 0) {
-		return errors.New("the service has neither a protocol and an address nor a fwmark")
-	}
-	if k.Service.Address.Addr().Is4In6() || k.Server.Addr().Is4In6() {
-		return errors.New("the address is an IPv4 address written as IPv6")
-	}
+func check(c change) error {
+	k := c.Key
 	switch {
-	case c.Op == director.Delete:
+	case !possible(k.Service):
+		return errors.New("a service has either a protocol and an address or a fwmark")
+	case k.IsService() && c.Op == director.Delete:
+		return nil
 	case k.IsService():
-		err = checkService(k.Service, c.New.Service)
-	default:
-		err = checkServer(c.New.Server)
+		return checkService(k.Service, c.New.Service)
+	case k.Server.Addr().Is4In6() || k.Server.Addr().Zone() != "":
+		return errors.New("a server has a plain IPv4 or IPv6 address")
+	case !k.Server.IsValid() || k.Server.Addr().Is6() != k.Service.Is6():
+		return errors.New("the server is of another address family than its service")
+	case c.Op == director.Delete:
+		return nil
 	}
-	return err
+	return checkServer(c.New.Server)
 }
 
 func checkService(k director.ServiceKey, s director.ServiceSpec) error {

@@ -71,7 +71,7 @@ func modprobe(ctx context.Context) error {
 			return nil
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, patience/2)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "ip_vs")
 	cmd.WaitDelay = time.Second

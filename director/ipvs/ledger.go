@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/understudy-ha/understudy/director"
 )
@@ -80,7 +79,8 @@ func (l *Ledger[K]) Store(keys []K) error {
 	if err != nil {
 		return fmt.Errorf("encode ledger: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(l.path), "."+filepath.Base(l.path)+"-*") // mode 0600
+	// A fixed name, so that being killed here leaves one file and not many.
+	f, err := os.OpenFile(l.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
