@@ -49,13 +49,3 @@ func TestLab(t *testing.T) {
 		}
 	}
 }
-
-// eventually waits until what holds, for no longer than limit.
-func eventually(t *testing.T, limit time.Duration, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", limit, what)
-		}
-	}
-}

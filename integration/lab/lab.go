@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -298,4 +299,11 @@ func (l *Lab) File(name, content string) string {
 		l.tb.Fatalf("write %s: %v", path, err)
 	}
 	return path
+}
+
+// SortLines sorts the lines of a text.
+func SortLines(text string) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/configs"
+	"github.com/understudy-ha/understudy/director"
+	"github.com/understudy-ha/understudy/vrrp"
+	"github.com/understudy-ha/understudy/vrrp/speaker"
+)
+
+// status gathers the daemon's account of itself: what each part knows now.
+func (d *daemon) status(ctx context.Context) statusReply {
+	config, loaded, refused := d.running()
+	kernel := d.director.Status(ctx)
+	s := statusReply{
+		RouterID: config.RouterID,
+		Version:  version(),
+		PID:      os.Getpid(),
+		Config:   d.file,
+		AsOf:     time.Now(),
+		Started:  d.started,
+		Loaded:   loaded,
+		Refused:  refused,
+		Routers:  []routerStatus{},
+		Services: []serviceStatus{},
+		Lanes:    []laneStatus{laneReply("addresses", kernel.AddressLane)},
+	}
+	for _, w := range config.Warnings {
+		s.Warnings = append(s.Warnings, w.String())
+	}
+	elections := d.elections.status()
+	for _, r := range config.Routers {
+		s.Routers = append(s.Routers, routerReply(r, elections[r.Config.Name], kernel.Addresses))
+	}
+	if len(config.Director.Services) > 0 || config.Director.Exclusive {
+		lane := laneReply("ipvs", kernel.IPVSLane)
+		if lane.Error == "" {
+			lane.Error = kernel.CountersErr
+		}
+		s.Lanes = append(s.Lanes, lane)
+	}
+	for _, v := range kernel.Services {
+		s.Services = append(s.Services, serviceReply(v))
+	}
+	return s
+}
+
+func laneReply(name string, l director.LaneStatus) laneStatus {
+	return laneStatus{Name: name, LastPass: l.Began, TookNS: l.Took, Repairs: l.Repairs, Error: l.Err}
+}
+
+func routerReply(r configs.VirtualRouter, e speaker.Status, addresses []director.AddressStatus) routerStatus {
+	out := routerStatus{
+		Name:           r.Config.Name,
+		Interface:      r.Link,
+		VRID:           r.Config.VRID,
+		Version:        uint8(r.Config.Version),
+		Priority:       r.Config.Priority,
+		IntervalNS:     r.Config.Interval,
+		State:          e.State.String(),
+		Since:          e.Since,
+		Reason:         e.Reason.String(),
+		MasterPriority: e.MasterPriority,
+		Takeovers:      e.Epoch,
+		Addresses:      []addressStatus{},
+		Sent:           e.Counters.Sent,
+		Received:       e.Counters.Received,
+	}
+	if e.Master.IsValid() {
+		out.Master = e.Master.String()
+	}
+	for i, n := range e.Counters.Drops {
+		if n > 0 {
+			if out.Drops == nil {
+				out.Drops = map[string]uint64{}
+			}
+			out.Drops[vrrp.Drop(i).String()] = n
+		}
+	}
+	for _, a := range addresses {
+		if a.Router == r.Config.Name {
+			out.Addresses = append(out.Addresses, addressStatus{
+				Address: a.Key.Prefix.String(), Wanted: a.Intent == director.Hold, Held: a.Held, Error: a.Err,
+			})
+		}
+	}
+	return out
+}
+
+func serviceReply(v director.ServiceStatus) serviceStatus {
+	out := serviceStatus{
+		Name:          v.Name,
+		Service:       v.Key.String(),
+		Scheduler:     v.Want.Scheduler,
+		PersistenceNS: v.Want.Persistence,
+		InTable:       v.Held,
+		Error:         v.Err,
+		Servers:       []serverStatus{},
+	}
+	for _, r := range v.Servers {
+		one := serverStatus{
+			Address:  r.Address.String(),
+			Forward:  r.Want.Forward.String(),
+			Weight:   r.Want.Weight,
+			InTable:  r.Held,
+			Health:   "none",
+			Active:   r.Counters.Active,
+			Inactive: r.Counters.Inactive,
+			Error:    r.Err,
+		}
+		if r.Checked {
+			one.Health, one.Since, one.LastError = r.Health.State.String(), r.Health.Since, r.Health.Err
+		}
+		out.Servers = append(out.Servers, one)
+	}
+	return out
+}
+
+// trace returns the flight recorder of a virtual router.
+func (d *daemon) trace(router string) (string, bool) {
+	config, _, _ := d.running()
+	if !slices.ContainsFunc(config.Routers, func(r configs.VirtualRouter) bool { return r.Config.Name == router }) {
+		return "", false
+	}
+	return d.elections.trace(router), true
+}

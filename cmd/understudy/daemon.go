@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/understudy-ha/understudy/configs"
+	"github.com/understudy-ha/understudy/director"
+	"github.com/understudy-ha/understudy/director/addr"
+	"github.com/understudy-ha/understudy/director/ipvs"
+	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/garp"
+	"github.com/understudy-ha/understudy/health"
+)
+
+// daemon ties the election, the checks, the director and the control socket
+// together. The parts tell each other only that something has changed; each
+// then reads the present state of the others.
+type daemon struct {
+	file    string
+	log     *slog.Logger
+	level   *slog.LevelVar
+	started time.Time
+
+	links     *link.Watcher
+	elections *elections
+	monitor   *health.Monitor
+	addresses *addr.Table
+	table     *ipvs.Table
+	announcer *garp.Announcer
+	director  *director.Director
+
+	reloading sync.Mutex // one reload at a time
+
+	mu      sync.Mutex // guards what follows
+	config  *configs.Config
+	loaded  time.Time
+	refused string // why the last reload was refused
+}
+
+// newDaemon opens what the configuration needs and starts nothing.
+func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slog.LevelVar) (*daemon, error) {
+	d := &daemon{
+		file: file, log: log, level: level, started: time.Now(),
+		links:     link.New(log),
+		announcer: garp.New(garp.Options{Log: log}),
+	}
+	var err error
+	if d.addresses, err = addr.New(); err != nil {
+		return nil, err
+	}
+	d.table = ipvs.New()
+	if err := d.needs(config); err != nil {
+		return nil, err
+	}
+	ledger := strings.TrimSuffix(config.Socket, filepath.Ext(config.Socket))
+	d.elections = newElections(d.links, log, d.ring)
+	d.monitor = health.New(health.Options{Log: log, Bell: d.ring})
+	d.director = director.New(director.Options{
+		Addresses:     d.addresses,
+		IPVS:          d.table,
+		Announcer:     d.announcer,
+		Roles:         d.elections.roles,
+		Health:        d.monitor.Lookup,
+		ServiceLedger: ipvs.NewLedger[director.ServiceKey](ledger + ".services"),
+		AddressLedger: ipvs.NewLedger[director.AddrKey](ledger + ".addresses"),
+		Log:           log,
+	})
+	d.links.Changed = d.director.RingAddresses
+	d.set(config)
+	return d, nil
+}
+
+func (d *daemon) ring() { d.director.Ring() }
+
+// needs reports what the configuration needs of the kernel and cannot have.
+func (d *daemon) needs(c *configs.Config) error {
+	if len(c.Director.Services) == 0 && !c.Director.Exclusive {
+		return nil
+	}
+	return d.table.Preflight()
+}
+
+// set makes a configuration the running one. Each part leaves alone what did
+// not change.
+func (d *daemon) set(c *configs.Config) {
+	var links []string
+	if d.config != nil { // what the old one plumbed must still be found
+		links = routerLinks(d.config)
+	}
+	d.mu.Lock()
+	d.config, d.loaded, d.refused = c, time.Now(), ""
+	d.mu.Unlock()
+	d.level.Set(c.Log.Level)
+	d.addresses.SetLinks(append(links, routerLinks(c)...))
+	d.monitor.Set(checks(c))
+	d.director.Set(c.Director)
+	d.elections.set(c.Routers)
+}
+
+func routerLinks(c *configs.Config) []string {
+	var names []string
+	for _, r := range c.Director.Routers {
+		names = append(names, r.Link)
+	}
+	return names
+}
+
+func checks(c *configs.Config) []health.Check {
+	var list []health.Check
+	for _, s := range c.Director.Services {
+		for _, server := range s.Servers {
+			if server.Check.Type != health.TypeNone {
+				list = append(list, server.Check)
+			}
+		}
+	}
+	return list
+}
+
+// reload reads the configuration again. An error changes nothing.
+func (d *daemon) reload(context.Context) error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	notify(d.log, sd.SdNotifyReloading+"\n"+sd.SdNotifyMonotonicUsec())
+	defer notify(d.log, sd.SdNotifyReady)
+	c, err := configs.Load(d.file)
+	if err == nil {
+		err = d.unchangeable(c)
+	}
+	if err == nil {
+		err = d.needs(c)
+	}
+	if err != nil {
+		err = refusal(d.file, err)
+		d.mu.Lock()
+		d.refused = err.Error()
+		d.mu.Unlock()
+		d.log.Error("reload refused, going on as before", "err", err)
+		return err
+	}
+	for _, w := range c.Warnings {
+		d.log.Warn(w.String())
+	}
+	d.set(c)
+	d.log.Info("configuration reloaded", "file", d.file)
+	return nil
+}
+
+// unchangeable reports keys that only a restart can change.
+func (d *daemon) unchangeable(c *configs.Config) error {
+	var errs []error
+	if c.Socket != d.config.Socket {
+		errs = append(errs, fmt.Errorf("director.api.socket changed from %s to %s; put it back, or restart the daemon", d.config.Socket, c.Socket))
+	}
+	if c.Log.Format != d.config.Log.Format {
+		errs = append(errs, fmt.Errorf("director.log.format changed from %s to %s; put it back, or restart the daemon", d.config.Log.Format, c.Log.Format))
+	}
+	return errors.Join(errs...)
+}
+
+// run runs every part until ctx ends, then stops them in the order in which a
+// client loses least: the farewell, then the addresses, then the services.
+func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Signal) error {
+	parts, partsCtx := errgroup.WithContext(context.WithoutCancel(ctx))
+	stopping, stop := context.WithCancel(partsCtx)
+	defer stop()
+	parts.Go(func() error { return d.links.Run(stopping) })
+	parts.Go(func() error { return d.monitor.Run(stopping) })
+	parts.Go(func() error { return d.announcer.Run(stopping) })
+	parts.Go(func() error { return socket.Run(stopping, d) })
+
+	electing, stopElections := context.WithCancel(partsCtx)
+	defer stopElections()
+	elected := make(chan struct{})
+	parts.Go(func() error {
+		defer close(elected)
+		return d.elections.run(electing)
+	})
+	directing, stopDirector := context.WithCancel(partsCtx)
+	defer stopDirector()
+	directed := make(chan struct{})
+	parts.Go(func() error {
+		defer close(directed)
+		return d.director.Run(directing)
+	})
+
+	config, _, _ := d.running()
+	d.log.Info("started", "version", version(), "config", d.file,
+		"virtual_routers", len(config.Routers), "services", len(config.Director.Services))
+	notify(d.log, sd.SdNotifyReady)
+	for running := true; running; {
+		select {
+		case <-hangups:
+			_ = d.reload(ctx) // it has logged its error
+		case <-ctx.Done():
+			running = false
+		case <-partsCtx.Done(): // a part has failed; the others stop cleanly
+			running = false
+		}
+	}
+	notify(d.log, sd.SdNotifyStopping)
+	stopElections()
+	<-elected
+	stopDirector()
+	<-directed
+	stop()
+	err := errors.Join(parts.Wait(), d.addresses.Close())
+	d.table.Close()
+	d.log.Info("stopped")
+	return err
+}
+
+// running returns the configuration in force, when it was loaded, and why the
+// last reload was refused.
+func (d *daemon) running() (c *configs.Config, loaded time.Time, refused string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.config, d.loaded, d.refused
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/understudy-ha/understudy/configs"
+	"github.com/understudy-ha/understudy/director"
+	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/vrrp"
+	"github.com/understudy-ha/understudy/vrrp/speaker"
+)
+
+// elections runs one speaker per interface that has virtual routers.
+type elections struct {
+	links *link.Watcher
+	log   *slog.Logger
+	bell  func()
+
+	mu       sync.Mutex
+	running  context.Context // nil before run
+	speakers map[string]*election
+	wg       sync.WaitGroup
+	errs     []error
+}
+
+// election is one speaker with what it takes to end it.
+type election struct {
+	speaker *speaker.Speaker
+	unwatch func()
+	cancel  context.CancelFunc // nil before run
+	ended   chan struct{}
+}
+
+func newElections(links *link.Watcher, log *slog.Logger, bell func()) *elections {
+	return &elections{links: links, log: log, bell: bell, speakers: map[string]*election{}}
+}
+
+// set hands every speaker its virtual routers, makes the speakers of interfaces
+// that are new, and ends those of interfaces that are no longer named.
+func (e *elections) set(routers []configs.VirtualRouter) {
+	byLink := map[string][]speaker.Router{}
+	for _, r := range routers {
+		byLink[r.Link] = append(byLink[r.Link], speaker.Router{Config: r.Config, Source: r.Source, UnicastPeers: r.UnicastPeers})
+	}
+	e.mu.Lock()
+	var ended []*election
+	for name, one := range e.speakers {
+		if _, ok := byLink[name]; !ok {
+			delete(e.speakers, name)
+			ended = append(ended, one)
+		}
+	}
+	for name, list := range byLink {
+		one, ok := e.speakers[name]
+		if !ok {
+			one = &election{speaker: speaker.New(name, speaker.Options{Log: e.log, Bell: e.bell}), ended: make(chan struct{})}
+			e.speakers[name] = one
+		}
+		one.speaker.Set(list)
+		if !ok && e.running != nil {
+			e.start(name, one)
+		}
+	}
+	e.mu.Unlock()
+	for _, one := range ended { // each says farewell first
+		one.stop()
+	}
+}
+
+// start runs one speaker. The caller holds the mutex.
+func (e *elections) start(name string, one *election) {
+	ctx, cancel := context.WithCancel(e.running)
+	one.cancel = cancel
+	one.unwatch = e.links.Watch(name, one.speaker.SetLink)
+	e.wg.Go(func() {
+		defer close(one.ended)
+		if err := one.speaker.Run(ctx); err != nil {
+			e.mu.Lock()
+			e.errs = append(e.errs, err)
+			e.mu.Unlock()
+		}
+	})
+}
+
+func (o *election) stop() {
+	if o.cancel == nil {
+		return
+	}
+	o.unwatch()
+	o.cancel()
+	<-o.ended
+}
+
+// run runs the speakers until ctx ends and every one has said farewell.
+func (e *elections) run(ctx context.Context) error {
+	e.mu.Lock()
+	e.running = ctx
+	for name, one := range e.speakers {
+		e.start(name, one)
+	}
+	e.mu.Unlock()
+	<-ctx.Done()
+	e.mu.Lock()
+	speakers := e.speakers
+	e.speakers = map[string]*election{}
+	e.mu.Unlock()
+	for _, one := range speakers {
+		one.stop()
+	}
+	e.wg.Wait()
+	return errors.Join(e.errs...)
+}
+
+// status returns what every speaker knows, by the virtual router's name.
+func (e *elections) status() map[string]speaker.Status {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := map[string]speaker.Status{}
+	for _, one := range e.speakers {
+		for _, s := range one.speaker.Status() {
+			all[s.Config.Name] = s
+		}
+	}
+	return all
+}
+
+// roles returns the role of every virtual router, for the director.
+func (e *elections) roles() map[string]director.RoleState {
+	roles := map[string]director.RoleState{}
+	for name, s := range e.status() {
+		roles[name] = director.RoleState{Role: role(s.Status), Epoch: s.Status.Epoch}
+	}
+	return roles
+}
+
+// role says what a state of the election means for the addresses. Until the
+// election has settled nobody knows who is master, and what a killed
+// predecessor left in the kernel goes on serving.
+func role(s vrrp.Status) director.Role {
+	switch {
+	case s.State == vrrp.StateMaster:
+		return director.RoleMaster
+	case s.State == vrrp.StateFault:
+		return director.RoleFault
+	case s.State == vrrp.StateBackup && s.Settled:
+		return director.RoleBackup
+	}
+	return director.RoleUnknown
+}
+
+// trace returns the flight recorder of a virtual router.
+func (e *elections) trace(name string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, one := range e.speakers {
+		if text := one.speaker.Trace(name); text != "" {
+			return text
+		}
+	}
+	return ""
+}

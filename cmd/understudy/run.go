@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/configs"
+)
+
+func runCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long: `Run the daemon in the foreground.
+
+SIGHUP (or "understudy reload") reads the configuration again. SIGTERM and
+SIGINT stop it cleanly: a master says farewell, so that a peer takes over at
+once, and the addresses and IPVS services that are ours are removed. A daemon
+that is killed leaves them all in the kernel, and the next start adopts them.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
+			defer stop()
+			return runDaemon(ctx, file)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", defaultConfig, "configuration file")
+	return cmd
+}
+
+// runDaemon runs the daemon until ctx ends or it cannot go on.
+func runDaemon(ctx context.Context, file string) error {
+	config, err := configs.Load(file)
+	if err != nil {
+		return refusal(file, err)
+	}
+	level := new(slog.LevelVar)
+	level.Set(config.Log.Level)
+	log := newLogger(config, level)
+	for _, w := range config.Warnings {
+		log.Warn(w.String())
+	}
+	socket, err := listenControl(config.Socket)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	d, err := newDaemon(file, config, log, level)
+	if err != nil {
+		return err
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	return d.run(ctx, socket, hangups)
+}
+
+// refusal is the error for a configuration that cannot be used. Problems are
+// printed as they are: each has its file and line.
+func refusal(file string, err error) error {
+	var problems configs.Problems
+	if errors.As(err, &problems) {
+		return fmt.Errorf("%s cannot be used:\n%w", file, err)
+	}
+	return err
+}
+
+func newLogger(c *configs.Config, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if os.Getenv("JOURNAL_STREAM") != "" { // the journal has its own clock
+		options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}
+	}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}
+
+// notify tells the service manager, if there is one; it is never worth more
+// than a line in the log.
+func notify(log *slog.Logger, state string) {
+	if _, err := sd.SdNotify(false, state); err != nil {
+		log.Warn("service manager not told", "state", state, "err", err)
+	}
+}

@@ -1,0 +1,257 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/integration/lab"
+	"github.com/understudy-ha/understudy/integration/site"
+	"github.com/understudy-ha/understudy/integration/vm"
+)
+
+// slack is what the kernel under test may add to a time of the protocol.
+func slack() time.Duration {
+	if vm.Inside() {
+		return 50 * time.Millisecond
+	}
+	return 20 * time.Millisecond
+}
+
+// TestLinkCut cuts the master's link and measures what a client misses.
+func TestLinkCut(t *testing.T) {
+	for _, interval := range []time.Duration{time.Second, 100 * time.Millisecond, 10 * time.Millisecond} {
+		t.Run(interval.String(), func(t *testing.T) {
+			s := newSite(t, site.Options{Interval: interval, NoServices: true})
+			startPair(t, s)
+			p := s.Client.Probe(s.Echo(), time.Millisecond)
+			begin := time.Now()
+			eventually(t, 2*time.Second, "an answer", func() bool { return p.Answered(begin) })
+			begin = time.Now()
+			s.LB[0].Port.Cut()
+			cut := time.Now()
+			eventually(t, s.MasterDown()+2*time.Second, "an answer of the new master", func() bool {
+				return p.Answered(cut.Add(5*time.Millisecond)) && s.LB[1].State() == "master"
+			})
+			time.Sleep(2 * interval)
+			r := p.Between(begin, time.Now())
+			t.Logf("%v; bound %v + %v", r, s.MasterDown(), slack())
+			if bound := s.MasterDown() + slack(); r.Gap > bound {
+				t.Errorf("longest gap %v, want at most %v", r.Gap, bound)
+			}
+			if r.By["lb2"] == 0 {
+				t.Errorf("nobody took over: %v", r.By)
+			}
+			eventually(t, 3*time.Second, "the cut director to see its fault", func() bool { return s.LB[0].State() == "fault" })
+
+			// The link comes back, and the better router takes over again.
+			begin = time.Now()
+			s.LB[0].Port.Mend()
+			eventually(t, s.MasterDown()+5*time.Second, "preemption", func() bool {
+				return s.LB[0].State() == "master" && s.LB[1].State() == "backup"
+			})
+			time.Sleep(100 * time.Millisecond)
+			r = p.Between(begin, time.Now())
+			t.Logf("preemption: %v", r)
+			if bound := interval + 2*slack(); r.Gap > bound {
+				t.Errorf("preemption: longest gap %v, want at most %v", r.Gap, bound)
+			}
+		})
+	}
+}
+
+// TestNeighbourAfterOnePacket shows that the first announcement alone changes a
+// neighbour's cache.
+func TestNeighbourAfterOnePacket(t *testing.T) {
+	s := newSite(t, site.Options{
+		Interval: 100 * time.Millisecond, NoServices: true,
+		Garp: "count = 1\nrepeat_after = \"0s\"\nrefresh = \"0s\"\n",
+	})
+	vip := netip.MustParseAddr(site.VIP)
+	startPair(t, s)
+	p := s.Client.Probe(s.Echo(), 10*time.Millisecond)
+	begin := time.Now()
+	eventually(t, 2*time.Second, "an answer", func() bool { return p.Answered(begin) })
+	p.Stop()
+	if got, want := s.ClientPort.Neighbour(vip), s.LB[0].Port.HWAddr(); !bytes.Equal(got, want) {
+		t.Fatalf("before: the client has %v for the VIP, want the master's %v", got, want)
+	}
+	c := s.ClientPort.Capture(func(f []byte) bool { return isARP(f) })
+	s.LB[0].Port.Cut()
+	want := s.LB[1].Port.HWAddr()
+	eventually(t, 3*time.Second, "the new master's MAC in the client's cache", func() bool {
+		return bytes.Equal(s.ClientPort.Neighbour(vip), want)
+	})
+	time.Sleep(300 * time.Millisecond) // nothing more may come
+	var requests, replies int
+	for _, a := range arps(c.Frames()) {
+		if a.senderAddr != vip || a.targetAddr != vip || !bytes.Equal(a.sender[:], want) {
+			continue
+		}
+		switch a.op {
+		case 1:
+			requests++
+		case 2:
+			replies++
+		}
+	}
+	if requests != 1 || replies != 1 {
+		t.Errorf("%d gratuitous requests and %d replies, want one each", requests, replies)
+	}
+}
+
+// TestCleanStop stops the master: the farewell makes the peer take over after
+// its skew time, and nothing of ours stays behind.
+func TestCleanStop(t *testing.T) {
+	s := newSite(t, site.Options{Interval: time.Second})
+	// Somebody else's entries are there from the beginning.
+	foreign := []string{"-A", "-t", "10.51.0.99:99", "-s", "rr"}
+	s.LB[0].Node.MustRun("ipvsadm", foreign...)
+	s.LB[0].Node.Address("eth0", "10.51.0.98/24")
+	startPair(t, s)
+	p := s.Client.Probe(s.Echo(), time.Millisecond)
+	begin := time.Now()
+	eventually(t, 2*time.Second, "an answer", func() bool { return p.Answered(begin) })
+	begin = time.Now()
+	if err := s.LB[0].Stop(); err != nil {
+		t.Fatalf("clean stop: %v", err)
+	}
+	stopped := time.Since(begin)
+	eventually(t, 5*time.Second, "takeover", func() bool { return s.LB[1].State() == "master" })
+	time.Sleep(100 * time.Millisecond)
+	skew := 156 * time.Second / 256
+	r := p.Between(begin, time.Now())
+	t.Logf("stopped within %v; %v", stopped, r)
+	if r.Gap > skew+slack() {
+		t.Errorf("longest gap %v, want at most the skew time %v + %v", r.Gap, skew, slack())
+	}
+	if got, want := s.LB[0].Saved(), "-A -t 10.51.0.99:99 -s rr\n"; got != want {
+		t.Errorf("left in the table:\n%swant:\n%s", got, want)
+	}
+	if got, want := s.LB[0].Node.Addresses("eth0"), []string{"10.51.0.11/24", "10.51.0.98/24"}; !slices.Equal(got, want) {
+		t.Errorf("left on eth0: %v, want %v", got, want)
+	}
+}
+
+// TestStall freezes the backup for longer than the master-down interval: when
+// it wakes up it must look at what it has received before it takes over.
+func TestStall(t *testing.T) {
+	s := newSite(t, site.Options{Interval: 100 * time.Millisecond, NoServices: true})
+	startPair(t, s)
+	c := s.ClientPort.Capture(isVRRP)
+	for range 5 {
+		s.LB[1].Signal(syscall.SIGSTOP)
+		time.Sleep(600 * time.Millisecond)
+		s.LB[1].Signal(syscall.SIGCONT)
+		time.Sleep(300 * time.Millisecond)
+	}
+	if r := reigns(adverts(c.Frames()), 51); len(r) != 1 {
+		t.Errorf("masters heard: %v, want only the first", r)
+	}
+}
+
+// TestManyAddresses fails over a virtual router with 200 addresses.
+func TestManyAddresses(t *testing.T) {
+	addresses := make([]string, 0, 200)
+	for i := range 200 {
+		addresses = append(addresses, fmt.Sprintf("10.51.%d.%d/16", 1+i/100, 1+i%100))
+	}
+	const interval = 100 * time.Millisecond
+	s := newSite(t, site.Options{Interval: interval, NoServices: true, Addresses: addresses})
+	s.Client.Address("eth0", "10.51.200.1/16")
+	startPair(t, s)
+	c := s.ClientPort.Capture(func(f []byte) bool { return isVRRP(f) || isARP(f) })
+	asker := s.ClientPort.Asker()
+	s.LB[0].Port.Cut()
+
+	heard := func() (at time.Time, ok bool) {
+		for _, f := range c.Frames() {
+			if isVRRP(f.Data) && adverts([]lab.Frame{f})[0].src == netip.MustParseAddr("10.51.0.12") {
+				return f.At, true
+			}
+		}
+		return at, false
+	}
+	var transition time.Time
+	eventually(t, 3*time.Second, "the new master's first advertisement", func() bool {
+		var ok bool
+		transition, ok = heard()
+		return ok
+	})
+	mac := [6]byte(s.LB[1].Port.HWAddr())
+	missing := map[netip.Addr]bool{}
+	for _, a := range addresses {
+		missing[netip.MustParsePrefix(a).Addr()] = true
+	}
+	var last time.Time
+	eventually(t, 3*time.Second, "an answer for every address", func() bool {
+		for a := range missing {
+			asker.Ask(a)
+		}
+		for _, f := range c.Frames() {
+			if !isARP(f.Data) {
+				continue
+			}
+			// An answer to us, not an announcement: its target is the asker.
+			if a := arps([]lab.Frame{f})[0]; a.op == 2 && a.sender == mac && a.targetAddr != a.senderAddr && missing[a.senderAddr] {
+				delete(missing, a.senderAddr)
+				last = a.at
+			}
+		}
+		return len(missing) == 0
+	})
+	took := last.Sub(transition)
+	t.Logf("200 addresses answered %v after the transition", took)
+	if limit := 100 * time.Millisecond; took > limit {
+		t.Errorf("the last address was answered %v after the transition, want at most %v", took, limit)
+	}
+
+	time.Sleep(2 * time.Second)
+	var gap time.Duration
+	var before time.Time
+	for _, f := range c.Frames() {
+		if !isVRRP(f.Data) || f.At.Before(transition) {
+			continue
+		}
+		if !before.IsZero() {
+			gap = max(gap, f.At.Sub(before))
+		}
+		before = f.At
+	}
+	t.Logf("longest time between two advertisements: %v", gap)
+	if limit := interval + slack(); gap > limit {
+		t.Errorf("longest time between two advertisements: %v, want at most %v", gap, limit)
+	}
+}
+
+// TestAddressRemovedByHand shows that an address comes back and is announced.
+func TestAddressRemovedByHand(t *testing.T) {
+	s := newSite(t, site.Options{
+		Interval: 100 * time.Millisecond, NoServices: true,
+		Garp: "count = 2\nrepeat_after = \"0s\"\nrefresh = \"0s\"\n",
+	})
+	vip := netip.MustParseAddr(site.VIP)
+	startPair(t, s)
+	c := s.ClientPort.Capture(isARP)
+	announced := func() int {
+		count := 0
+		for _, a := range arps(c.Frames()) {
+			if a.senderAddr == vip && a.targetAddr == vip {
+				count++
+			}
+		}
+		return count
+	}
+	begun := time.Now()
+	s.LB[0].Node.MustRun("ip", "addr", "del", site.VIP+"/24", "dev", "eth0")
+	eventually(t, 5*time.Second, "the address to come back", func() bool { return s.LB[0].Node.Holds("eth0", vip) })
+	t.Logf("back after %v", time.Since(begun))
+	eventually(t, 2*time.Second, "two announcements in both forms", func() bool { return announced() == 4 })
+	if state := s.LB[0].State(); state != "master" {
+		t.Errorf("state %s, want master", state)
+	}
+}
