@@ -53,7 +53,7 @@ func TestTheBetterRouterBecomesMasterOnTime(t *testing.T) {
 		if c.Received != 11 || c.Transitions != 1 || c.LateTicks != 0 || c.Drops != [vrrp.NumDrops]uint64{} {
 			t.Errorf("counters of the backup %+v", c)
 		}
-		if c := a.one(t).Counters; c.Sent != 11 || c.SendErrors != 0 || c.Transitions != 2 {
+		if c := a.one(t).Counters; c.Sent != 11 || c.SendErrors != 0 || c.Transitions != 2 || c.LateTicks != 0 {
 			t.Errorf("counters of the master %+v", c)
 		}
 	})
@@ -222,6 +222,20 @@ func TestAStalledProcessHearsBeforeItTakesOver(t *testing.T) {
 			})
 			time.Sleep(grace)
 		}, vrrp.StateBackup},
+		{"master alive, awake again in good time but not in the same instant", func(t *testing.T, a, b *host) {
+			// The deadline falls into a stall too short for patience, and so
+			// does an advertisement after it.
+			a.with(func() { a.cut = true })
+			heard := a.lan.packets("a", 0)
+			due := heard[len(heard)-1].at.Add(b.one(t).Config.MasterDownInterval(interval))
+			time.Sleep(time.Until(due.Add(-time.Millisecond)))
+			b.with(func() { b.frozen = due.Add(2 * time.Millisecond) })
+			time.Sleep(2 * time.Millisecond)
+			b.with(func() {
+				b.inject(packet{src: addr("192.0.2.1"), dst: group4, ttl: wantTTL, message: advertisement(t, web(150, interval), 150, addr("192.0.2.1"), group4)})
+			})
+			time.Sleep(2 * time.Millisecond)
+		}, vrrp.StateBackup},
 		{"master gone before", func(t *testing.T, a, b *host) {
 			b.with(func() { b.frozen = time.Now().Add(10 * interval); b.cut = true })
 			time.Sleep(10*interval + 2*grace)
@@ -239,12 +253,52 @@ func TestAStalledProcessHearsBeforeItTakesOver(t *testing.T) {
 				_, a, b := pair(t, interval)
 				tt.do(t, a, b)
 				synctest.Wait()
-				if s := b.one(t); s.State != tt.want {
+				s := b.one(t)
+				if s.State != tt.want {
 					t.Errorf("%v (%v), want %v", s.State, s.Reason, tt.want)
+				}
+				if tt.want == vrrp.StateBackup && s.Counters.Transitions != 1 {
+					t.Errorf("%d transitions, want the one at the start", s.Counters.Transitions)
 				}
 			})
 		})
 	}
+}
+
+func TestAStalledProcessHearsForEveryRouter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const interval = 100 * time.Millisecond
+		l := new(lan)
+		a, b := l.join("a", "192.0.2.1"), l.join("b", "192.0.2.2")
+		a.Set(many(255, 150, interval))
+		b.Set(many(255, 100, interval))
+		a.start(t)
+		b.start(t)
+		time.Sleep(time.Second)
+		// Three rounds of advertisements wait, the fourth would be too late.
+		b.with(func() { b.frozen = time.Now().Add(time.Second); b.cut = true })
+		time.Sleep(700 * time.Millisecond)
+		b.with(func() { b.cut = false })
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, s := range b.Status() {
+			if s.State != vrrp.StateBackup || s.Counters.Transitions != 1 {
+				t.Errorf("%s is %v after %d transitions", s.Config.Name, s.State, s.Counters.Transitions)
+			}
+		}
+	})
+}
+
+func TestALateTickIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const interval = 100 * time.Millisecond
+		_, a, _ := pair(t, interval)
+		a.with(func() { a.frozen = time.Now().Add(10 * interval) })
+		time.Sleep(20 * interval)
+		if n := a.expect(t, vrrp.StateMaster, vrrp.ReasonMasterDown).Counters.LateTicks; n != 1 {
+			t.Errorf("%d late ticks, want 1", n)
+		}
+	})
 }
 
 func TestAFloodPutsOffNoTakeover(t *testing.T) {
@@ -337,6 +391,42 @@ func TestAGroupThatCannotBeJoinedIsTriedAgain(t *testing.T) {
 		a.expect(t, vrrp.StateFault, vrrp.ReasonSocket)
 		time.Sleep(firstPause)
 		a.expect(t, vrrp.StateBackup, vrrp.ReasonStartup)
+	})
+}
+
+func TestASocketThatRefusesAChangeIsReplacedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, _ := pair(t, time.Second)
+		for n := range 3 {
+			a.with(func() { a.admitErr = errors.New("out of memory") })
+			a.Set(many(n+1, 150, time.Second))
+			synctest.Wait()
+			for _, s := range a.Status() {
+				if s.State != vrrp.StateBackup {
+					t.Errorf("%s is %v (%v)", s.Config.Name, s.State, s.Reason)
+				}
+			}
+			time.Sleep(2 * steady)
+		}
+	})
+}
+
+func TestWhatIsSetFromTheBellIsSeenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := new(lan)
+		a := l.join("a", "192.0.2.1")
+		rung := false
+		a.bell = func() {
+			if !rung {
+				rung = true
+				a.Set([]Router{web(42, time.Hour)})
+			}
+		}
+		a.Set([]Router{web(150, time.Hour)})
+		a.start(t)
+		if s := a.expect(t, vrrp.StateBackup, vrrp.ReasonStartup); s.Config.Priority != 42 {
+			t.Errorf("priority %d, want 42", s.Config.Priority)
+		}
 	})
 }
 
