@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/ethernet"
+	//lint:ignore SA1019 a thin layer over mdlayher/packet, used in this file alone
 	"github.com/mdlayher/raw"
 	"golang.org/x/net/bpf"
 )
