@@ -21,8 +21,7 @@ type checker struct {
 	settledAt         time.Duration // from then on nothing changes any more
 	wasSettled        bool          // when the last fault came
 	takeover          takeover
-	instant           time.Duration // steps counts those since
-	steps             int
+	steps             int           // in this instant
 	nodes             []checked
 }
 

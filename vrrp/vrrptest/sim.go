@@ -22,7 +22,13 @@ const traceLength = 60
 // build puts something else in the place of vrrp.New, the last steps of every
 // router as traces.
 func Run(seed uint64, build func(vrrp.Config) Elector) (Stats, error) {
+	return run(seed, build, func(*checker) {})
+}
+
+// run is Run with a checker that alter has changed.
+func run(seed uint64, build func(vrrp.Config) Elector, alter func(*checker)) (Stats, error) {
 	s := newSim(seed, build)
+	alter(s.lan.check)
 	if s.run() == nil {
 		return s.lan.Stats, nil
 	}
@@ -36,6 +42,7 @@ func Run(seed uint64, build func(vrrp.Config) Elector) (Stats, error) {
 		}
 	}
 	s = newSim(seed, build)
+	alter(s.lan.check)
 	s.notes = new(strings.Builder)
 	err := s.run()
 	if err == nil {
