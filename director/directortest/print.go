@@ -46,7 +46,11 @@ func FormatEntries(list map[director.Key]director.Spec) string {
 			continue
 		}
 		s := list[k].Server
-		fmt.Fprintf(&b, "-a %s -r %s %s -w %d\n", serviceOption(k.Service), k.Server, forwardOption(s.Forward), s.Weight)
+		fmt.Fprintf(&b, "-a %s -r %s %s -w %d", serviceOption(k.Service), k.Server, forwardOption(s.Forward), s.Weight)
+		if s.Forward == director.TUN {
+			b.WriteString(" --tun-type ipip")
+		}
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

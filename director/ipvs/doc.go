@@ -8,9 +8,9 @@
 //
 //   - Without ip_vs in the kernel it reports success for everything. Every List
 //     and Apply first asks the kernel for the generic netlink family.
-//   - It remembers the number of that family for the life of the process. If the
-//     module was unloaded and loaded again the number differs, and a [Table] says
-//     that a restart is needed instead of talking to whoever has the number now.
+//   - It remembers the number of that family for the life of the process, though
+//     the number changes when the module is unloaded and loaded again. A [Table]
+//     sees the change and corrects the number; see family.go.
 //   - A handle serves one goroutine. A Table has one handle and one lock, which
 //     List, Apply and Counters take for as long as they run.
 //   - It waits for ever for an answer that was lost. Every call is watched; after

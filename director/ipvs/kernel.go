@@ -39,6 +39,8 @@ type system struct {
 	// modprobe loads ip_vs.
 	modprobe func(ctx context.Context) error
 	open     func() (kernel, error)
+	// adopt is told the number of the family after open and before calls.
+	adopt func(id uint16)
 }
 
 func linux() system {
@@ -51,6 +53,7 @@ func linux() system {
 			return f.ID, nil
 		},
 		modprobe: modprobe,
+		adopt:    adopt,
 		open: func() (kernel, error) {
 			logrus.SetOutput(io.Discard)
 			h, err := ipvs.New("")
@@ -85,9 +88,8 @@ func modprobe(ctx context.Context) error {
 var (
 	// ErrMissing says that the kernel has no IPVS.
 	ErrMissing = errors.New(`the kernel has no IPVS: load it with "modprobe ip_vs" (in a container: on its host; a kernel built without CONFIG_IP_VS cannot balance)`)
-	// ErrReloaded says that IPVS was unloaded and loaded again, after which
-	// this process cannot reach it.
-	ErrReloaded = errors.New("the ip_vs module was unloaded and loaded again: restart this process")
+	// ErrReloaded says that IPVS is being unloaded and loaded again.
+	ErrReloaded = errors.New("the ip_vs module was unloaded and loaded again just now")
 	// ErrNoAnswer says that the kernel did not answer in time.
 	ErrNoAnswer = errors.New("the kernel did not answer in time")
 	// ErrClosed says that the Table was closed.

@@ -253,7 +253,8 @@ func (t *Table) begin(ctx context.Context) error {
 
 func (t *Table) end() { t.turn <- struct{}{} }
 
-// preflight compares the kernel's family with the one that the library uses.
+// preflight makes sure that the kernel has IPVS, under the number that the
+// library uses.
 func (t *Table) preflight(ctx context.Context) error {
 	id, err := ask(ctx, t, t.system.family, func(uint16) {})
 	if errors.Is(err, unix.ENOENT) && !t.probed {
@@ -268,19 +269,20 @@ func (t *Table) preflight(ctx context.Context) error {
 		return ErrMissing
 	case err != nil:
 		return fmt.Errorf("look for IPVS in the kernel: %w", explain(err))
-	case t.family != 0 && t.family != id:
-		return ErrReloaded
+	case t.family == id:
+		return nil
 	}
-	if t.family == 0 {
-		// The library looks the number up when the first handle is opened.
-		if err := t.open(ctx); err != nil {
-			return err
-		}
-		if again, err := ask(ctx, t, t.system.family, func(uint16) {}); err != nil || again != id {
-			return fmt.Errorf("look for IPVS in the kernel: it changed meanwhile: %w", errors.Join(ErrReloaded, err))
-		}
-		t.family = id
+	// The first time, or the module was loaded again. The library looks for
+	// itself when the first handle is opened.
+	if err := t.open(ctx); err != nil {
+		return err
 	}
+	again, err := ask(ctx, t, t.system.family, func(uint16) {})
+	if err != nil || again != id || t.stuck.Load() > 0 {
+		return errors.Join(ErrReloaded, err)
+	}
+	t.system.adopt(id)
+	t.family = id
 	return nil
 }
 
