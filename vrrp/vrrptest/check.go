@@ -21,7 +21,7 @@ type checker struct {
 	settledAt         time.Duration // from then on nothing changes any more
 	wasSettled        bool          // when the last fault came
 	takeover          takeover
-	steps             int           // in this instant
+	steps             int // in this instant
 	nodes             []checked
 }
 

@@ -136,7 +136,7 @@ func TestFailureReport(t *testing.T) {
 		t.Fatal("a promise that nobody keeps was kept")
 	}
 	report := err.Error()
-	for _, part := range []string{"seed 3: at ", "nobody is master\n", "\nrouter a version=", "ppm\n", "0s start a\n", "\ntrace a version="} {
+	for _, part := range []string{"seed 3: at ", "after everything had settled\n", "\nrouter a version=", "ppm\n", "0s start a\n", "\ntrace a version="} {
 		if !strings.Contains(report, part) {
 			t.Errorf("no %q in\n%s", part, report)
 		}

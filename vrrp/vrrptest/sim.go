@@ -284,7 +284,7 @@ func (s *sim) reconfigure(i int, c vrrp.Config) {
 func (s *sim) name(i int) string { return s.lan.nodes[i].config.Name }
 
 func (s *sim) note(format string, args ...any) {
-	if s.notes == nil {
+	if s.notes == nil || s.lan.err != nil {
 		return
 	}
 	if s.notes.Len() == 0 {
