@@ -28,7 +28,7 @@ func (m merged) from(name string) *record {
 	if m.server != nil && (m.server.given(name) || m.service == nil) {
 		return m.server
 	}
-	if m.service == nil || m.service.fields[name] == nil {
+	if m.service == nil || m.service.field(name) == nil {
 		return m.server
 	}
 	return m.service
@@ -121,7 +121,7 @@ func (m merged) later(first, second string) (*record, string) {
 // once reports a problem with a key unless it was reported before, for
 // another server.
 func (b *builder) once(r *record, name, format string, args ...any) {
-	f := r.fields[name]
+	f := r.field(name)
 	what := fmt.Sprintf(format, args...)
 	if f.blamed == what {
 		return
@@ -203,7 +203,7 @@ func validHost(s string) bool {
 // overlap.
 func (b *builder) status(m merged) string {
 	r := m.from("status")
-	f := r.fields["status"]
+	f := r.field("status")
 	type span struct{ low, high uint64 }
 	var spans []span
 	for _, e := range r.list("status") {

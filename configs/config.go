@@ -60,6 +60,9 @@ var levels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
+// DefaultSocket is where the control socket is unless [director.api] says otherwise.
+const DefaultSocket = "/run/understudy/understudy.sock"
+
 // maxSocketPath is the room for a path in a unix socket address: sun_path of
 // linux/un.h, less the closing zero.
 const maxSocketPath = 107
@@ -80,7 +83,7 @@ func (b *builder) settings() {
 	b.config.Socket = socket
 	switch {
 	case !strings.HasPrefix(socket, "/") || strings.HasSuffix(socket, "/") || !printable(socket):
-		api.problem("socket", "socket = %s is not the absolute path of a file; write for example %q", quote(socket), "/run/understudy/understudy.sock")
+		api.problem("socket", "socket = %s is not the absolute path of a file; write for example %q", quote(socket), DefaultSocket)
 	case len(socket) > maxSocketPath:
 		api.problem("socket", "socket is a path of %d bytes; the kernel takes at most %d", len(socket), maxSocketPath)
 	}

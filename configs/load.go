@@ -193,7 +193,7 @@ func (l *loader) decode(name string, data []byte) (raw map[string]any, at *place
 	if _, err := toml.Decode(string(data), &raw); err != nil {
 		what := err.Error()
 		if pe, ok := errors.AsType[toml.ParseError](err); ok {
-			line, what = pe.Position.Line, pe.Message
+			line, what = pe.Position.Line, cut(pe.Message)
 		}
 		l.errorf(name, line, "%s; correct the syntax%s", lower(strings.TrimSuffix(what, ".")), hint(data, line))
 		return nil, nil, false
@@ -213,6 +213,14 @@ func hint(data []byte, line int) string {
 		return " (text, addresses and durations stand in quotes)"
 	}
 	return ""
+}
+
+// cut shortens a message that repeats a value from the file.
+func cut(s string) string {
+	if len(s) > 4*maxWord {
+		return strings.ToValidUTF8(s[:4*maxWord], "") + "..."
+	}
+	return s
 }
 
 // lower starts a message with a small letter.

@@ -31,36 +31,51 @@ type record struct {
 	file   string
 	line   int
 	name   string // as in "[[vrrp]]"
-	fields map[string]*field
+	schema []key
+	fields []field // one for each key of the schema
 	report *report
 }
 
 // read checks the table raw, which stands at p, against the schema.
 func read(rep *report, file, name string, schema []key, raw map[string]any, p *place) *record {
-	r := &record{file: file, line: p.line, name: name, fields: make(map[string]*field, len(schema)), report: rep}
-	for _, k := range schema {
-		v, ok := raw[k.name]
-		if !ok {
-			r.fields[k.name] = r.absent(k)
-			continue
+	r := &record{file: file, line: p.line, name: name, schema: schema, fields: make([]field, len(schema)), report: rep}
+	known := 0
+	for i, k := range schema {
+		if v, ok := raw[k.name]; ok {
+			known++
+			r.fields[i] = r.present(k, v, p.key(k.name))
+		} else {
+			r.fields[i] = r.absent(k)
 		}
-		r.fields[k.name] = r.present(k, v, p.key(k.name))
+	}
+	if known == len(raw) {
+		return r
 	}
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
-		if r.fields[name] == nil {
-			r.unknown(name, schema, p.key(name).line)
+		if r.field(name) == nil {
+			r.unknown(name, p.key(name).line)
 		}
 	}
 	return r
 }
 
-func (r *record) unknown(name string, schema []key, line int) {
+// field returns the field of a key, or nil where the schema does not have it.
+func (r *record) field(name string) *field {
+	for i := range r.schema {
+		if r.schema[i].name == name {
+			return &r.fields[i]
+		}
+	}
+	return nil
+}
+
+func (r *record) unknown(name string, line int) {
 	if r.report.full() {
 		r.report.left++
 		return
 	}
 	var names []string
-	for _, k := range schema {
+	for _, k := range r.schema {
 		names = append(names, k.name)
 	}
 	if near := nearest(name, names); near != "" {
@@ -68,7 +83,7 @@ func (r *record) unknown(name string, schema []key, line int) {
 		return
 	}
 	names = names[:0]
-	for _, k := range schema {
+	for _, k := range r.schema {
 		if k.later == "" {
 			names = append(names, k.name)
 		}
@@ -77,8 +92,8 @@ func (r *record) unknown(name string, schema []key, line int) {
 }
 
 // absent returns the field of a key that is not in the file.
-func (r *record) absent(k key) *field {
-	f := &field{line: r.line, good: !k.required}
+func (r *record) absent(k key) field {
+	f := field{line: r.line, good: !k.required}
 	switch {
 	case k.required:
 		r.report.errorf(r.file, r.line, "%s has no %s; add %s", r.name, k.name, k.example())
@@ -95,8 +110,8 @@ func (r *record) absent(k key) *field {
 }
 
 // present returns the field of a key that is in the file.
-func (r *record) present(k key, v any, p *place) *field {
-	f := &field{line: p.line, given: true, value: k.zero()}
+func (r *record) present(k key, v any, p *place) field {
+	f := field{line: p.line, given: true, value: k.zero()}
 	switch {
 	case k.later != "" && k.keys == nil:
 		f.good = r.unsupported(k, v, p)
@@ -119,6 +134,9 @@ func (r *record) present(k key, v any, p *place) *field {
 			return f
 		}
 		for i, t := range ts {
+			if r.report.full() {
+				break // nobody reads on, and the rest need not fit in memory
+			}
 			f.records = append(f.records, read(r.report, r.file, r.inner(k), k.keys, t, p.item(i)))
 		}
 	default:
@@ -222,34 +240,34 @@ func describe(v any) string {
 }
 
 func (r *record) problem(name, format string, args ...any) {
-	r.report.errorf(r.file, r.fields[name].line, format, args...)
+	r.report.errorf(r.file, r.field(name).line, format, args...)
 }
 
 func (r *record) warn(name, format string, args ...any) {
-	r.report.warnf(r.file, r.fields[name].line, format, args...)
+	r.report.warnf(r.file, r.field(name).line, format, args...)
 }
 
 func (r *record) good(names ...string) bool {
 	for _, name := range names {
-		if !r.fields[name].good {
+		if !r.field(name).good {
 			return false
 		}
 	}
 	return true
 }
 
-func (r *record) given(name string) bool { return r.fields[name].given }
+func (r *record) given(name string) bool { return r.field(name).given }
 
-func (r *record) text(name string) string            { return r.fields[name].value.(string) }
-func (r *record) integer(name string) int64          { return r.fields[name].value.(int64) }
-func (r *record) boolean(name string) bool           { return r.fields[name].value.(bool) }
-func (r *record) duration(name string) time.Duration { return r.fields[name].value.(time.Duration) }
-func (r *record) list(name string) []entry           { return r.fields[name].value.([]entry) }
-func (r *record) tables(name string) []*record       { return r.fields[name].records }
+func (r *record) text(name string) string            { return r.field(name).value.(string) }
+func (r *record) integer(name string) int64          { return r.field(name).value.(int64) }
+func (r *record) boolean(name string) bool           { return r.field(name).value.(bool) }
+func (r *record) duration(name string) time.Duration { return r.field(name).value.(time.Duration) }
+func (r *record) list(name string) []entry           { return r.field(name).value.([]entry) }
+func (r *record) tables(name string) []*record       { return r.field(name).records }
 
 // table returns a table, or nil where it is absent and has no defaults.
 func (r *record) table(name string) *record {
-	if rs := r.fields[name].records; len(rs) > 0 {
+	if rs := r.field(name).records; len(rs) > 0 {
 		return rs[0]
 	}
 	return nil
@@ -257,7 +275,7 @@ func (r *record) table(name string) *record {
 
 // where returns the place of a key, to point at from another problem.
 func (r *record) where(name string) where {
-	return where{r.file, r.fields[name].line}
+	return where{r.file, r.field(name).line}
 }
 
 // where is a place in a message.

@@ -64,7 +64,7 @@ var directorKeys = []key{
 		{name: "format", kind: text, fallback: "text", choice: []string{"text", "json"}},
 	}},
 	{name: "api", kind: table, keys: []key{
-		{name: "socket", kind: text, fallback: "/run/understudy/understudy.sock"},
+		{name: "socket", kind: text, fallback: DefaultSocket},
 		{name: "listen", kind: text, fallback: "", later: "use the control socket (understudy status --json)"},
 	}},
 	{name: "sync", kind: table, later: "remove the table, or start the kernel's daemon with ipvsadm --start-daemon"},
