@@ -178,13 +178,22 @@ func (l *loop) step(now time.Time, in *instance, ev vrrp.Event) vrrp.Output {
 	}
 	if out.Transition {
 		in.counters.transitions.Add(1)
-		l.log.add(now, slog.LevelInfo, "transition",
-			slog.String("vrrp", in.want.Name), slog.Int("vrid", int(in.want.VRID)),
-			slog.String("from", out.From.String()), slog.String("to", out.To.String()),
-			slog.String("reason", out.Reason.String()), slog.Int("priority", int(in.config.Priority)),
-			slog.String("master", after.Master.String()), slog.Int("master_priority", int(after.MasterPriority)))
+		l.announce(now, in, out, after)
 	}
 	return out
+}
+
+// announce logs a transition.
+func (l *loop) announce(now time.Time, in *instance, out vrrp.Output, after vrrp.Status) {
+	attrs := []slog.Attr{
+		slog.String("vrrp", in.want.Name), slog.Int("vrid", int(in.want.VRID)),
+		slog.String("from", out.From.String()), slog.String("to", out.To.String()),
+		slog.String("reason", out.Reason.String()), slog.Int("priority", int(in.config.Priority)),
+	}
+	if after.Master.IsValid() {
+		attrs = append(attrs, slog.String("master", after.Master.String()), slog.Int("master_priority", int(after.MasterPriority)))
+	}
+	l.log.add(now, slog.LevelInfo, "transition", attrs...)
 }
 
 // schedule puts the deadline of in into the heap.

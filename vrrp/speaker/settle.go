@@ -34,6 +34,9 @@ type socket struct {
 // settle works out the difference between what there is and what is wanted.
 func (l *loop) settle(now time.Time, want desired) {
 	l.reconcile(now, want.routers)
+	if !want.told {
+		return
+	}
 	l.connect(now, want.link)
 
 	virtual := make(map[netip.Addr]bool)

@@ -59,10 +59,11 @@ type Speaker struct {
 type desired struct {
 	routers []Router
 	link    link.State
+	told    bool // link comes from SetLink
 }
 
 // New returns a Speaker for the interface called name, which need not exist.
-// Without SetLink it takes it to be down.
+// Until the first SetLink every virtual router stays in vrrp.StateInit.
 func New(name string, opts Options) *Speaker {
 	s := &Speaker{
 		link: name,
@@ -100,7 +101,7 @@ func (s *Speaker) Set(routers []Router) {
 // SetLink tells the state of the interface. It returns at once and may be called
 // from any goroutine.
 func (s *Speaker) SetLink(state link.State) {
-	s.change(func(w *desired) { w.link = state })
+	s.change(func(w *desired) { w.link, w.told = state, true })
 }
 
 // change writes what the loop is told, and wakes it.
