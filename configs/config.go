@@ -12,6 +12,9 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
+// DefaultSocket is the control socket of a configuration that names none.
+const DefaultSocket = "/run/understudy/understudy.sock"
+
 // Config is a configuration that is fit to run.
 type Config struct {
 	RouterID string // never empty

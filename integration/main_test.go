@@ -20,8 +20,11 @@ func TestMain(m *testing.M) {
 	vm.Main(build, m.Run)
 }
 
-// build builds the daemon under test.
+// build builds the daemon under test and the kernel tests of the packages.
 func build() error {
+	if err := buildTests(); err != nil {
+		return err
+	}
 	if os.Getenv(binaryEnv) != "" {
 		return nil
 	}

@@ -25,6 +25,17 @@ func freebind(_, _ string, c syscall.RawConn) error {
 	return err
 }
 
+// deepQueue gives a socket a receive queue that outlasts a busy machine.
+func deepQueue(_, _ string, c syscall.RawConn) error {
+	var err error
+	if cerr := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+	}); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
 // settleTime is how long an answer may take before its probe counts as lost.
 const settleTime = 300 * time.Millisecond
 
@@ -63,12 +74,13 @@ func (n *Node) Probe(target netip.AddrPort, every time.Duration) *Prober {
 	p := &Prober{stop: make(chan struct{})}
 	n.Must("probe "+target.String(), func() error {
 		// Not connected: errors that ICMP brings are losses, not ends.
-		c, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp4", "0.0.0.0:0")
+		lc := net.ListenConfig{Control: deepQueue}
+		c, err := lc.ListenPacket(context.Background(), "udp4", "0.0.0.0:0")
 		if err != nil {
 			return err
 		}
 		p.conn = c.(*net.UDPConn)
-		return p.conn.SetReadBuffer(1 << 20)
+		return nil
 	})
 	p.wg.Go(func() { p.send(target, every) })
 	p.wg.Go(func() { p.receive(target) })

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/configs"
 	"github.com/understudy-ha/understudy/integration/lab"
 )
 
@@ -31,6 +32,7 @@ type Options struct {
 	Header      string // TOML put at the beginning
 	NoServices  bool   // virtual routers only; the directors answer probes themselves
 	Addresses   []string
+	Files       [2]string // configuration files to use instead of written ones, with Interval said
 }
 
 // Site is a pair of directors and what is around it.
@@ -96,7 +98,15 @@ func New(tb lab.TB, o Options) *Site {
 		s.addServers()
 	}
 	for i, d := range s.LB {
-		d.Write(s.Config(i))
+		if o.Files[i] == "" {
+			d.Write(s.Config(i))
+			continue
+		}
+		c, err := configs.Load(o.Files[i])
+		if err != nil {
+			tb.Fatalf("load %s: %v", o.Files[i], err)
+		}
+		d.File, d.socket = o.Files[i], c.Socket
 	}
 	return s
 }

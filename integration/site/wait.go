@@ -5,9 +5,13 @@ import (
 	"time"
 )
 
+// pollInterval is short beside what is waited for and long beside what a look
+// costs: the machine has other things to do.
+const pollInterval = 10 * time.Millisecond
+
 // Wait waits until what holds, for no longer than limit.
 func Wait(limit time.Duration, what string, holds func() bool) error {
-	for end := time.Now().Add(limit); !holds(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(limit); !holds(); time.Sleep(pollInterval) {
 		if time.Now().After(end) {
 			return fmt.Errorf("not within %v: %s", limit, what)
 		}
