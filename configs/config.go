@@ -63,9 +63,6 @@ var levels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-// DefaultSocket is where the control socket is unless [director.api] says otherwise.
-const DefaultSocket = "/run/understudy/understudy.sock"
-
 // maxSocketPath is the room for a path in a unix socket address: sun_path of
 // linux/un.h, less the closing zero.
 const maxSocketPath = 107
