@@ -195,7 +195,11 @@ func (l *loader) decode(name string, data []byte) (raw map[string]any, at *place
 		if pe, ok := errors.AsType[toml.ParseError](err); ok {
 			line, what = pe.Position.Line, cut(pe.Message)
 		}
-		l.errorf(name, line, "%s; correct the syntax%s", lower(strings.TrimSuffix(what, ".")), hint(data, line))
+		advice := "correct the value"
+		if strings.Contains(what, " already ") {
+			advice = "remove one of the two"
+		}
+		l.errorf(name, line, "%s; %s", lower(strings.TrimSuffix(what, ".")), advice)
 		return nil, nil, false
 	}
 	return raw, at, true
