@@ -51,11 +51,10 @@ func (r *addressRules) want(stopping bool) (map[AddrKey]Want[AddrSpec], bool) {
 	for k := range r.created.keys {
 		r.links[k.Link] = true
 	}
-	if len(r.links) == 0 {
-		r.announce(nil, nil)
+	if r.director.options.Addresses == nil && len(want) == 0 {
 		return nil, false
 	}
-	// A table may be restricted to some interfaces, and one that a reload has
+	// A table may look at some interfaces only, and one that a reload has
 	// dropped still has to be cleaned.
 	if t, ok := r.director.options.Addresses.(interface{ SetLinks(names []string) }); ok {
 		t.SetLinks(slices.Sorted(maps.Keys(r.links)))
@@ -89,8 +88,9 @@ func (r *addressRules) owns(k AddrKey, have AddrSpec) bool {
 
 // before stops announcing what is about to go, and writes down what is about to
 // come. Where the kernel shows tags there is nothing to write down, so that a
-// takeover does not wait for a file.
-func (r *addressRules) before(_ map[AddrKey]AddrSpec, changes []Change[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec]) error {
+// takeover does not wait for a file. Only a listing strikes out what has gone: a
+// creation that failed may have succeeded with its answer lost.
+func (r *addressRules) before(have, _ map[AddrKey]AddrSpec, changes []Change[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec]) error {
 	for _, c := range changes {
 		if c.Op == Delete {
 			r.blind(want)
@@ -103,9 +103,16 @@ func (r *addressRules) before(_ map[AddrKey]AddrSpec, changes []Change[AddrKey, 
 		}
 		return r.created.store()
 	}
+	creates := make(map[AddrKey]bool, len(changes))
 	for _, c := range changes {
 		if c.Op == Create {
+			creates[c.Key] = true
 			r.created.add(c.Key)
+		}
+	}
+	for k := range r.created.keys {
+		if _, ok := have[k]; !ok && have != nil && !creates[k] {
+			r.created.remove(k)
 		}
 	}
 	return r.created.store()
@@ -122,12 +129,7 @@ func (r *addressRules) after(held map[AddrKey]AddrSpec, done []Change[AddrKey, A
 		}
 	}
 	r.announce(held, created)
-	for k := range r.created.keys {
-		if _, ok := held[k]; !ok {
-			r.created.remove(k)
-		}
-	}
-	return r.created.store()
+	return nil
 }
 
 // blind goes on announcing what is announced, as far as it is still wanted.

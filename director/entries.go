@@ -52,7 +52,7 @@ func (r *entryRules) owns(k Key, _ Spec) bool {
 
 // before writes down every service that is wanted, one that was there before us
 // too: named by the configuration, it is ours, and has to go with it.
-func (r *entryRules) before(final map[Key]Spec, _ []Change[Key, Spec], _ map[Key]Want[Spec]) error {
+func (r *entryRules) before(_, final map[Key]Spec, _ []Change[Key, Spec], _ map[Key]Want[Spec]) error {
 	for k := range final {
 		if k.IsService() {
 			r.created.add(k.Service)

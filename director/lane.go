@@ -18,8 +18,9 @@ type rules[K, V comparable] interface {
 	observe(have map[K]V, want map[K]Want[V])
 	// owns reports whether an object may be deleted.
 	owns(k K, have V) bool
-	// before is called before changes are made that lead to final.
-	before(final map[K]V, changes []Change[K, V], want map[K]Want[V]) error
+	// before is called before changes are made that lead from have to final;
+	// have is nil if it is not what the kernel has listed.
+	before(have, final map[K]V, changes []Change[K, V], want map[K]Want[V]) error
 	// after is called with what the kernel then holds and the changes that
 	// succeeded.
 	after(held map[K]V, done []Change[K, V], want map[K]Want[V]) error
@@ -126,7 +127,7 @@ func (l *lane[K, V]) repair(ctx context.Context, now time.Time, v *view[K, V]) (
 	final, look := settle(have, v.want, now)
 	changes := diff(have, final, l.rules.owns, l.kind)
 	drift := l.clean != nil && !l.again && maps.Equal(l.clean, final)
-	l.report.ledger(l.rules.before(final, changes, v.want))
+	l.report.ledger(l.rules.before(have, final, changes, v.want))
 
 	done, failed, err := l.apply(ctx, changes)
 	v.held, v.failed = l.outcome(have, done), failed
@@ -216,17 +217,16 @@ func (l *lane[K, V]) withdraw(ctx context.Context) error {
 	}
 	retry := firstRetry
 	for {
-		have, err := l.list(ctx)
+		listed, err := l.list(ctx)
+		have := listed
 		if err != nil {
 			// Deleting what was last seen does no harm if it is gone.
-			have = maps.Clone(l.held())
-		}
-		if have == nil {
 			have = map[K]V{}
+			maps.Copy(have, l.held())
 		}
 		l.rules.observe(have, want)
 		changes := diff(have, nil, l.rules.owns, l.kind)
-		l.report.ledger(l.rules.before(nil, changes, want))
+		l.report.ledger(l.rules.before(listed, nil, changes, want))
 		done, failed, applyErr := l.apply(ctx, changes)
 		held := l.outcome(have, done)
 		l.report.ledger(l.rules.after(held, done, want))
