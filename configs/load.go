@@ -212,8 +212,10 @@ func hint(data []byte, line int) string {
 		return ""
 	}
 	_, value, found := bytes.Cut(lines[line-1], []byte("="))
+	value, _, _ = bytes.Cut(value, []byte("#"))
 	value = bytes.TrimSpace(value)
-	if found && len(value) > 0 && !bytes.ContainsAny(value[:1], `"'[{`) {
+	number := len(bytes.Trim(value, "+-0123456789_")) == 0
+	if found && !number && !bytes.ContainsAny(value[:1], `"'[{`) {
 		return " (text, addresses and durations stand in quotes)"
 	}
 	return ""
