@@ -20,6 +20,10 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
+// slack is what a busy machine may add to a takeover. That it is on time to the
+// millisecond is tested with a clock that stands still meanwhile.
+const slack = 500 * time.Millisecond
+
 // patience bounds every wait for something that should take milliseconds.
 const patience = 3 * time.Second
 
@@ -186,7 +190,7 @@ func TestNetnsElection(t *testing.T) {
 			if s := b.Status()[0]; s.Reason != vrrp.ReasonFarewell || s.Counters.Received < 2 {
 				t.Errorf("%v, counters %+v", s.Reason, s.Counters)
 			}
-			if limit := tt.b.SkewTime(tt.b.Interval) + 20*time.Millisecond; took > limit {
+			if limit := tt.b.SkewTime(tt.b.Interval) + slack; took > limit {
 				t.Errorf("takeover after %v, want at most %v", took, limit)
 			}
 			if tt.slow {
@@ -239,7 +243,7 @@ func TestNetnsASilentMasterIsReplacedInTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	took := b.await(t, cut, vrrp.StateMaster)
-	if limit := web(100, interval).MasterDownInterval(interval) + 20*time.Millisecond; took > limit {
+	if limit := web(100, interval).MasterDownInterval(interval) + slack; took > limit {
 		t.Errorf("takeover after %v, want at most %v", took, limit)
 	}
 	a.await(t, cut, vrrp.StateFault)
