@@ -1,0 +1,81 @@
+package health
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Probe asks a server once and returns nil if it is fit. It ends when ctx does.
+// The text of the error is for operators: short, and without the address.
+type Probe func(ctx context.Context) error
+
+// Prober makes the Probe of a check. It is called once for each check.
+type Prober func(c Check) (Probe, error)
+
+// probers returns the probers of this package.
+func probers() map[Type]Prober {
+	web := newWebProber()
+	return map[Type]Prober{TypeTCP: newTCPProbe, TypeHTTP: web, TypeHTTPS: web}
+}
+
+// dialer connects without keep-alives: a probe is over long before the first.
+var dialer = net.Dialer{KeepAlive: -1}
+
+// run probes once and returns what went wrong, empty if nothing did.
+func run(ctx context.Context, probe Probe, timeout time.Duration) (failure string) {
+	defer func() {
+		if p := recover(); p != nil {
+			failure = short(fmt.Sprintf("probe panicked: %v", p))
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	switch err := probe(ctx); {
+	case err == nil:
+		return ""
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Sprintf("timeout after %v", timeout)
+	default:
+		return short(cmp.Or(err.Error(), "the probe failed without a word"))
+	}
+}
+
+// maxFailure bounds the text of a failure, in bytes: some of it is the server's.
+const maxFailure = 200
+
+func short(text string) string {
+	if len(text) > maxFailure {
+		text = text[:maxFailure-3] + "..."
+	}
+	return strings.ToValidUTF8(text, "?")
+}
+
+// plain says in a few words what went wrong on the network: without addresses
+// and ports, which the operator knows already.
+func plain(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		verb := op.Op
+		switch verb {
+		case "dial":
+			verb = "connect"
+		case "remote error": // a TLS alert
+			return fmt.Errorf("tls: the server says %w", op.Err)
+		}
+		if errno, ok := errors.AsType[syscall.Errno](op.Err); ok {
+			return fmt.Errorf("%s: %w", verb, errno)
+		}
+		return fmt.Errorf("%s: %w", verb, op.Err)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the server closed the connection without a full answer")
+	}
+	return err
+}
