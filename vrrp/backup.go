@@ -58,8 +58,8 @@ func (r *Router) hearAsBackup(now time.Time, rx Received) Output {
 	} else if r.lowerSince.IsZero() {
 		r.lowerSince = now
 	}
-	// "else: If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is
-	// greater than or equal to the local Priority, then: Set Active_Adver_Interval to
+	// "If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is greater
+	// than or equal to the local Priority, then: Set the Active_Adver_Interval to the
 	// Max Advertise Interval contained in the ADVERTISEMENT. Recompute the Skew_Time.
 	// Recompute the Active_Down_Interval. Set the Active_Down_Timer to
 	// Active_Down_Interval."
@@ -67,8 +67,8 @@ func (r *Router) hearAsBackup(now time.Time, rx Received) Output {
 		r.follow(now, a)
 		return Output{}
 	}
-	// "else // Preempt was True and Priority was less: Discard the ADVERTISEMENT."
-	// The timer then runs out, and this router takes over.
+	// "else // preempt was true and priority was less than the local priority:
+	// Discard the ADVERTISEMENT." The timer then runs out, and this router takes over.
 	r.preempting = true
 	return Output{Drop: DropPriority}
 }

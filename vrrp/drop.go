@@ -26,7 +26,7 @@ const (
 	DropNotRunning // the virtual router does not take part
 	DropOwnAddress // our own advertisement came back, or another router has our address
 	DropPassword   // the version 2 password is not the one configured
-	DropOwner      // we own the addresses and yield to nobody
+	DropOwner      // the priority is lower than ours, and we own the addresses
 	DropPriority   // the priority is lower than ours
 
 	// NumDrops is the number of drops, for counters indexed by Drop.

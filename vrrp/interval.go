@@ -61,8 +61,8 @@ func (c Config) screen(ev Received) Drop {
 	if c.Version != V2 {
 		return DropNone
 	}
-	// RFC 3768 section 7.1: "MUST verify that the Auth Type matches the locally
-	// configured authentication method".
+	// RFC 3768 section 5.3.6: "A packet with unknown authentication type or that
+	// does not match the locally configured authentication method MUST be discarded."
 	if (a.AuthType == AuthSimple) != (c.Password != "") || a.AuthType > AuthSimple {
 		return DropAuthType
 	}

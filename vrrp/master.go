@@ -55,13 +55,6 @@ func (r *Router) stepMaster(now time.Time, ev Event) Output {
 
 func (r *Router) hearAsMaster(now time.Time, rx Received) Output {
 	a := rx.Advert
-	// RFC 9568 section 7.1: "It MUST verify that [...] the local router is not the
-	// IPvX address owner (Priority = 255)." Two routers that both claim to own the
-	// addresses are a mistake that this rule would leave standing with two masters;
-	// between them the tie below decides.
-	if r.config.Priority == PriorityOwner && (a.Priority != PriorityOwner || rx.Src.Less(r.config.Primary)) {
-		return Output{Drop: DropOwner}
-	}
 	switch {
 	case a.Priority == 0:
 		// "If the Priority in the ADVERTISEMENT is 0, then: Send an ADVERTISEMENT.
@@ -74,26 +67,31 @@ func (r *Router) hearAsMaster(now time.Time, rx Received) Output {
 
 	case a.Priority > r.config.Priority:
 		// "If the Priority in the ADVERTISEMENT is greater than the local Priority
-		// [...] then: Cancel Adver_Timer. Set Active_Adver_Interval to Max Advertise
-		// Interval contained in the ADVERTISEMENT. Recompute the Skew_Time. Recompute
-		// the Active_Down_Interval. Set Active_Down_Timer to Active_Down_Interval.
-		// Transition to the {Backup} state."
+		// [...] then: Cancel Adver_Timer. Set the Active_Adver_Interval to the Max
+		// Advertise Interval contained in the ADVERTISEMENT. Recompute the Skew_Time.
+		// Recompute the Active_Down_Interval. Set the Active_Down_Timer to
+		// Active_Down_Interval. Transition to the {Backup} state."
 		return r.yield(now, rx, ReasonHigherPriority)
 
 	case a.Priority == r.config.Priority && r.config.Primary.Less(rx.Src):
-		// "[or] if the Priority in the ADVERTISEMENT is equal to the local Priority
-		// and the primary IPvX address of the sender is greater than the local primary
-		// IPvX address (based on an unsigned integer comparison of the IPvX addresses
-		// in network byte order), then: [the same]"
+		// "[...] or the Priority in the ADVERTISEMENT is equal to the local Priority and
+		// the primary IPvX address of the sender is greater than the local primary IPvX
+		// address (based on an unsigned integer comparison of the IPvX addresses in
+		// network byte order), then: [the same]". Two routers that both claim to own the
+		// addresses come here too.
 		return r.yield(now, rx, ReasonTie)
 
 	default:
-		// "else: Discard the ADVERTISEMENT. Send an ADVERTISEMENT immediately to
-		// assert the {Active} state to the sending VRRP Router and to update any
-		// learning bridges with the correct Active VRRP Router path." RFC 3768 only
-		// discards; answering there too ends the second master's reign sooner.
+		// "else // new Active Router logic: Discard the ADVERTISEMENT. Send an
+		// ADVERTISEMENT immediately to assert the {Active} state to the sending VRRP
+		// Router and to update any learning bridges with the correct Active VRRP Router
+		// path." RFC 3768 only discards, and its section 7.1 lets an owner discard
+		// whatever it hears; answering there too ends the second master's reign sooner.
 		out := r.answer()
 		out.Drop = DropPriority
+		if r.config.Priority == PriorityOwner {
+			out.Drop = DropOwner
+		}
 		return out
 	}
 }
