@@ -2,7 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"fmt"
 	"net/netip"
 	"slices"
 	"syscall"
@@ -156,16 +155,12 @@ func TestStall(t *testing.T) {
 
 // TestManyAddresses fails over a virtual router with 200 addresses.
 func TestManyAddresses(t *testing.T) {
-	addresses := make([]string, 0, 200)
-	for i := range 200 {
-		addresses = append(addresses, fmt.Sprintf("10.51.%d.%d/16", 1+i/100, 1+i%100))
-	}
+	addresses, all := manyAddresses()
 	const interval = 100 * time.Millisecond
 	s := newSite(t, site.Options{Interval: interval, NoServices: true, Addresses: addresses})
 	s.Client.Address("eth0", "10.51.200.1/16")
 	startPair(t, s)
 	c := s.ClientPort.Capture(func(f []byte) bool { return isVRRP(f) || isARP(f) })
-	asker := s.ClientPort.Asker()
 	s.LB[0].Port.Cut()
 
 	heard := func() (at time.Time, ok bool) {
@@ -182,28 +177,7 @@ func TestManyAddresses(t *testing.T) {
 		transition, ok = heard()
 		return ok
 	})
-	mac := [6]byte(s.LB[1].Port.HWAddr())
-	missing := map[netip.Addr]bool{}
-	for _, a := range addresses {
-		missing[netip.MustParsePrefix(a).Addr()] = true
-	}
-	var last time.Time
-	eventually(t, 3*time.Second, "an answer for every address", func() bool {
-		for a := range missing {
-			asker.Ask(a)
-		}
-		for _, f := range c.Frames() {
-			if !isARP(f.Data) {
-				continue
-			}
-			// An answer to us, not an announcement: its target is the asker.
-			if a := arps([]lab.Frame{f})[0]; a.op == 2 && a.sender == mac && a.targetAddr != a.senderAddr && missing[a.senderAddr] {
-				delete(missing, a.senderAddr)
-				last = a.at
-			}
-		}
-		return len(missing) == 0
-	})
+	last := answered(t, s, c, all)
 	took := last.Sub(transition)
 	t.Logf("200 addresses answered %v after the transition", took)
 	if limit := 100 * time.Millisecond; took > limit {

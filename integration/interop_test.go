@@ -48,8 +48,8 @@ func testKeepalived(t *testing.T, version, peer int) {
 	eventually(t, limit, "the better router to be the only master", masterIs(0))
 	begun := time.Now()
 	eventually(t, limit, "an answer", func() bool { return p.Answered(begun) })
-	time.Sleep(4 * interval)
 	settled := time.Now()
+	time.Sleep(4 * interval)
 
 	s.LB[0].Port.Cut()
 	cut := time.Now()

@@ -101,7 +101,7 @@ address = "10.51.0.21:2002"
 	}{
 		{[]string{"-Ln", "-f", "10"}, []string{"FWM  10 rr persistent 50 mask 255.255.255.0", "  -> 10.51.0.21:0                 Route   1      0          0"}},
 		{[]string{"-Ln", "-u", "10.51.0.100:2001"}, []string{"UDP  10.51.0.100:2001 sh (sh-fallback,sh-port) ops", "  -> 10.51.0.21:2001              Route   1      0          0"}},
-		{[]string{"-Ln", "--thresholds", "-u", "10.51.0.100:2001"}, []string{"  -> 10.51.0.21:2001              100        80         1      0          0"}},
+		{[]string{"-Ln", "--thresholds", "-u", "10.51.0.100:2001"}, []string{"  -> 10.51.0.21:2001              100        80         0          0"}},
 		{[]string{"-Ln", "-t", "10.51.0.100:2002"}, []string{"TCP  10.51.0.100:2002 mh (mh-port)"}},
 	} {
 		got := trimLines(s.LB[0].Node.MustRun("ipvsadm", c.args...))

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -171,4 +172,18 @@ func (d *Director) Table() string {
 func (d *Director) Saved() string {
 	d.tb.Helper()
 	return d.Node.MustRun("ipvsadm", "-Sn")
+}
+
+// Destinations counts the real servers in the host's table, as cheaply as can
+// be.
+func (d *Director) Destinations() int {
+	d.tb.Helper()
+	count := 0
+	d.Node.Must("read the table", func() error {
+		// Of the thread, not of the process: it is the thread that is there.
+		b, err := os.ReadFile("/proc/thread-self/net/ip_vs")
+		count = bytes.Count(b, []byte("\n  -> ")) - 1 // less the heading
+		return err
+	})
+	return count
 }

@@ -33,10 +33,11 @@ func (s *Site) StartKeepalived(i int) *Keepalived {
 		s.keepalivedService(&b, "TCP", 80, s.ServerPort())
 		s.keepalivedService(&b, "UDP", EchoPort, EchoPort)
 	}
+	b.WriteString(o.KeepalivedExtra)
 	file := s.Lab.File(n.Name+".conf", b.String())
 	k := &Keepalived{Node: n, site: s}
 	pid := s.Lab.Dir() + "/" + n.Name
-	k.proc = n.Start(n.Name+".keepalived.log", "keepalived", "--dont-fork", "--log-console", "--log-detail",
+	k.proc = n.Start(n.Name+".keepalived.log", "keepalived", "--dont-fork", "--no-syslog", "--log-console", "--log-detail",
 		"--use-file", file, "--pid", pid+".pid", "--vrrp_pid", pid+".vrrp", "--checkers_pid", pid+".check")
 	return k
 }

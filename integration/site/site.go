@@ -30,9 +30,11 @@ type Options struct {
 	Garp        string // TOML of [vrrp.garp]
 	Extra       string // TOML put at the end of the files of both directors
 	Header      string // TOML put at the beginning
-	NoServices  bool   // virtual routers only; the directors answer probes themselves
-	Addresses   []string
-	Files       [2]string // configuration files to use instead of written ones, with Interval said
+	// KeepalivedExtra is put at the end of a keepalived's file.
+	KeepalivedExtra string
+	NoServices      bool // virtual routers only; the directors answer probes themselves
+	Addresses       []string
+	Files           [2]string // configuration files to use instead of written ones, with Interval said
 }
 
 // Site is a pair of directors and what is around it.
