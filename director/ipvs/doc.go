@@ -27,9 +27,9 @@
 // # What cannot be seen
 //
 // The library reads neither a service's persistence engine nor a server's tunnel
-// type, so drift in these goes unnoticed; neither is ever set. Old kernels
-// showed a server on the director itself with forwarding method "local" (1);
-// since 2.6.37 the method stays the one that was set, so a 1 is drift.
+// type, so drift in these goes unnoticed; neither is ever set. Linux 6.1
+// returns the forwarding method that was set even for a server on the director
+// itself, so the method "local" (1) counts as drift.
 //
 // # Ownership
 //

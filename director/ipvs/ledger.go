@@ -21,22 +21,27 @@ const (
 	ledgerLimit   = 16 << 20 // bytes
 )
 
+// Named are the names that a Ledger holds.
+type Named interface {
+	director.ServiceKey | director.AddrKey
+}
+
 // Ledger is a file that names kernel objects, of mode 0600 and replaced as a
 // whole. It is not synced: whatever loses it empties the kernel's table too.
 // Its place should be emptied at boot, such as a directory under /run.
-type Ledger[K comparable] struct {
+type Ledger[K Named] struct {
 	path string
 }
 
 // ledgerFile is its content, as JSON.
-type ledgerFile[K comparable] struct {
+type ledgerFile[K Named] struct {
 	Version int `json:"version"`
 	Keys    []K `json:"keys"`
 }
 
 // NewLedger returns a Ledger in the file path, whose directory must exist when
 // something is stored.
-func NewLedger[K comparable](path string) *Ledger[K] { return &Ledger[K]{path: path} }
+func NewLedger[K Named](path string) *Ledger[K] { return &Ledger[K]{path: path} }
 
 // Load returns what was last stored; nothing if there is no such file.
 func (l *Ledger[K]) Load() ([]K, error) {
@@ -62,7 +67,7 @@ func (l *Ledger[K]) Load() ([]K, error) {
 	return keys, nil
 }
 
-func parseLedger[K comparable](b []byte) ([]K, error) {
+func parseLedger[K Named](b []byte) ([]K, error) {
 	var file ledgerFile[K]
 	if err := json.Unmarshal(b, &file); err != nil {
 		return nil, err
@@ -70,7 +75,23 @@ func parseLedger[K comparable](b []byte) ([]K, error) {
 	if file.Version != ledgerVersion {
 		return nil, fmt.Errorf("version %d is not %d", file.Version, ledgerVersion)
 	}
+	for _, k := range file.Keys {
+		if !nameable(k) {
+			return nil, fmt.Errorf("it names %v, which cannot exist", k)
+		}
+	}
 	return file.Keys, nil
+}
+
+// nameable reports whether the kernel can have an object named k.
+func nameable[K Named](k K) bool {
+	switch k := any(k).(type) {
+	case director.ServiceKey:
+		return possible(k)
+	case director.AddrKey:
+		return k.Link != "" && k.Prefix.IsValid()
+	}
+	return false
 }
 
 // Store replaces the file.
