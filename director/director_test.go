@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -60,9 +61,7 @@ func newStage(t *testing.T) *stage {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			roles := map[string]director.RoleState{}
-			for k, v := range s.roles {
-				roles[k] = v
-			}
+			maps.Copy(roles, s.roles)
 			return roles
 		},
 		Health: func(health.Check) health.Status {
