@@ -77,5 +77,8 @@ func plain(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the server closed the connection without a full answer")
 	}
+	if text, ok := strings.CutPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: "); ok {
+		return errors.New(strings.TrimPrefix(text, "net/http: "))
+	}
 	return err
 }
