@@ -24,7 +24,9 @@ type Received struct {
 }
 
 // Reconfigure replaces the configuration without a change of state, unless the
-// priority becomes or stops being PriorityOwner.
+// priority becomes PriorityOwner. A master that stops being owner stays master
+// until a better one takes over, so that nothing is lost meanwhile. Another VRID
+// makes another virtual router: that is a Stop and a new Router.
 type Reconfigure struct{ Config Config }
 
 func (Start) event()       {}

@@ -52,7 +52,7 @@ func (s *script) event(c Config) Event {
 	case 0:
 		return Start{}
 	case 1:
-		return Stop{Reason: Reason(s.next())}
+		return Stop{Reason: Reason(s.next() % NumReasons)}
 	case 2:
 		version := c.Version
 		if x&0x80 != 0 {

@@ -167,6 +167,7 @@ func TestScreen(t *testing.T) {
 		{"interval 0", v3(), func(rx *Received) { rx.Advert.Interval = 0 }, DropInterval},
 		{"v2 interval", v2(), func(rx *Received) { rx.Advert.Interval = 2 * time.Second }, DropInterval},
 		{"v2 unwanted password", v2(), func(rx *Received) { rx.Advert.AuthType = AuthSimple }, DropAuthType},
+		{"v2 unknown authentication", v2(), func(rx *Received) { rx.Advert.AuthType = 2 }, DropAuthType},
 		{"v2 no password", v2(password), func(rx *Received) { rx.Advert.AuthType, rx.Advert.Password = AuthNone, "" }, DropAuthType},
 		{"v2 wrong password", v2(password), func(rx *Received) { rx.Advert.Password = "Secret" }, DropPassword},
 		{"v2 no match of a prefix", v2(password), func(rx *Received) { rx.Advert.Password = "secre" }, DropPassword},
@@ -243,7 +244,12 @@ func TestPreemptDelay(t *testing.T) {
 			{sec(13.999), low, nothing, sec(13.999) + down100},
 			{sec(14), low, discarded, sec(13.999) + down100},
 		}},
-		{"none for an owner", v3(delay(10*time.Second), priority(200)), []step{
+		{"none for an owner that lost a tie", v3(delay(10*time.Second), owner), []step{
+			{0, Start{}, transition(StateInit, StateMaster, ReasonOwner).advertising(255), sec(1)},
+			{0, heard(c, higher, 255, sec(1)), transition(StateMaster, StateBackup, ReasonTie), sec(3) + 3906250},
+			{sec(1), heard(c, lower, 254, sec(1)), discarded, sec(3) + 3906250},
+		}},
+		{"none for a new owner", v3(delay(10*time.Second), priority(200)), []step{
 			{0, Start{}, toBackup, sec(3.21875)},
 			{sec(1), set(v3(delay(10*time.Second), owner)), toMaster(ReasonOwner, 255), sec(2)},
 		}},
@@ -285,6 +291,10 @@ func TestReconfigure(t *testing.T) {
 		{"interval of a v2 backup", v2(), asBackup(
 			step{1 * sec, set(v2(interval(2 * sec))), nothing, 6*sec + skew100},
 			step{1 * sec, heard(v2(), higher, 150, sec), nothing.dropping(DropInterval), 6*sec + skew100},
+		)},
+		{"version of a backup that has learnt an interval", v3(), asBackup(
+			step{1 * sec, good, nothing, 7*sec + 2*skew100},
+			step{1 * sec, set(v2()), nothing, sec + down100},
 		)},
 		{"preempt", v3(noPreempt), asBackup(
 			step{1 * sec, heard(v3(), lower, 50, sec), nothing, sec + down100},
@@ -341,6 +351,9 @@ func TestTime(t *testing.T) {
 		{"a tick a little late does not shift the next", v3(), asMaster(
 			step{down100 + sec + 300*ms, Tick{}, nothing.advertising(100), down100 + 2*sec},
 			step{down100 + 2*sec, Tick{}, nothing.advertising(100), down100 + 3*sec},
+		)},
+		{"a tick more than half an interval late does", v3(), asMaster(
+			step{down100 + sec + 600*ms, Tick{}, nothing.advertising(100), down100 + 2*sec + 600*ms},
 		)},
 		{"a tick much too late acts once", v3(), asMaster(
 			step{10 * sec, Tick{}, nothing.advertising(100), 11 * sec},
