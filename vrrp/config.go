@@ -27,7 +27,7 @@ type Config struct {
 	Priority     uint8         // 1..254, or PriorityOwner
 	Interval     time.Duration // Advertisement_Interval; V3: 10ms..40.95s in steps of 10ms; V2: 1s..255s in whole seconds
 	Preempt      bool          // Preempt_Mode
-	PreemptDelay time.Duration // how long a better router lets a worse master live, after start and after each new lower master
+	PreemptDelay time.Duration // how long a better router lets worse masters live, after start and after each master that was no worse
 	Primary      netip.Addr    // source address of our advertisements, unmapped and without zone; decides ties
 	Addresses    []netip.Addr  // advertised, in this order
 	Password     string        // V2 authentication type 1, at most 8 bytes; empty means type 0
