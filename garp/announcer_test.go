@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -69,7 +71,7 @@ func (s *fakeSocket) send(frame []byte) error {
 	switch {
 	case !s.links.sockets[s]:
 		return errors.New("the socket is closed")
-	case s.links.devices[fmt.Sprintf("eth%d", s.dev.index%10)].index != s.dev.index:
+	case !slices.ContainsFunc(slices.Collect(maps.Values(s.links.devices)), func(d device) bool { return d.index == s.dev.index }):
 		return syscall.ENXIO
 	case s.links.broken != nil && s.dev.index%10 == 0:
 		return s.links.broken
@@ -185,13 +187,22 @@ func TestAnnouncerUsesTheCurrentDevice(t *testing.T) {
 		l.change(func(l *fakeLinks) { l.devices["eth0"] = device{10, net.HardwareAddr{2, 0, 0, 0, 0, 9}} })
 		time.Sleep(time.Second)
 		synctest.Wait()
-		l.change(func(l *fakeLinks) { l.devices["eth0"] = device{20, net.HardwareAddr{2, 0, 0, 0, 0, 1}} })
+		l.change(func(l *fakeLinks) { // renamed, and another one in its place
+			l.devices["old0"] = l.devices["eth0"]
+			l.devices["eth0"] = device{20, net.HardwareAddr{2, 0, 0, 0, 0, 1}}
+		})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		l.change(func(l *fakeLinks) { // gone, and another one in its place
+			l.devices["eth0"] = device{30, net.HardwareAddr{2, 0, 0, 0, 0, 1}}
+		})
 		time.Sleep(time.Second)
 		synctest.Wait()
 		want := []string{
 			"0s 10 op1 02:00:00:00:00:01 10.0.0.1", "0s 10 op2 02:00:00:00:00:01 10.0.0.1",
 			"1s 10 op1 02:00:00:00:00:09 10.0.0.1", "1s 10 op2 02:00:00:00:00:09 10.0.0.1",
 			"2s 20 op1 02:00:00:00:00:01 10.0.0.1", "2s 20 op2 02:00:00:00:00:01 10.0.0.1",
+			"3s 30 op1 02:00:00:00:00:01 10.0.0.1", "3s 30 op2 02:00:00:00:00:01 10.0.0.1",
 		}
 		if diff := cmp.Diff(want, l.take()); diff != "" {
 			t.Errorf("frames (-want +got):\n%s", diff)

@@ -245,7 +245,10 @@ func TestMonitorSet(t *testing.T) {
 
 		// One that comes back begins anew, even while its old probe hangs.
 		l.change(func() { l.hang[stays.Target] = time.Hour })
-		time.Sleep(stays.Interval)
+		for l.now() == 0 {
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+		}
 		l.Set(nil)
 		synctest.Wait()
 		if n := l.now(); n != 0 {
