@@ -171,7 +171,7 @@ func TestWithoutIPVS(t *testing.T) {
 // unload removes ip_vs and everything that uses it.
 func unload(t *testing.T) {
 	t.Helper()
-	eventually(t, 10*time.Second, "ip_vs to be unloaded", func() bool {
+	eventually(t, 60*time.Second, "ip_vs to be unloaded", func() bool {
 		b, err := os.ReadFile("/proc/modules")
 		if err != nil {
 			t.Fatal(err)

@@ -94,26 +94,13 @@ func (d *daemon) needs(c *configs.Config) error {
 // set makes a configuration the running one. Each part leaves alone what did
 // not change.
 func (d *daemon) set(c *configs.Config) {
-	var links []string
-	if d.config != nil { // what the old one plumbed must still be found
-		links = routerLinks(d.config)
-	}
 	d.mu.Lock()
 	d.config, d.loaded, d.refused = c, time.Now(), ""
 	d.mu.Unlock()
 	d.level.Set(c.Log.Level)
-	d.addresses.SetLinks(append(links, routerLinks(c)...))
 	d.monitor.Set(checks(c))
 	d.director.Set(c.Director)
 	d.elections.set(c.Routers)
-}
-
-func routerLinks(c *configs.Config) []string {
-	var names []string
-	for _, r := range c.Director.Routers {
-		names = append(names, r.Link)
-	}
-	return names
 }
 
 func checks(c *configs.Config) []health.Check {

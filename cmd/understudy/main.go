@@ -26,7 +26,6 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		Short:         "A high-availability director for Linux IPVS",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
 	root.SetArgs(args)
 	root.SetOut(stdout)

@@ -9,11 +9,14 @@ import (
 )
 
 func main() {
-	fmt.Println("A pair of directors, three real servers and a client, each a host of its own in network namespaces.")
-	if !vm.Native() && !vm.Inside() {
-		fmt.Println("This machine's kernel has no IPVS for us: booting Debian's user-mode kernel.")
+	begin := func() error {
+		fmt.Println("A pair of directors, three real servers and a client, each a host of its own in network namespaces.")
+		if !vm.Native() {
+			fmt.Println("This machine's kernel has no IPVS for us: booting Debian's user-mode kernel.")
+		}
+		return nil
 	}
-	vm.Main(nil, func() int {
+	vm.Main(begin, func() int {
 		s := &stage{}
 		defer s.clean()
 		return play(s)
