@@ -8,9 +8,14 @@ import (
 	"time"
 )
 
-// burst is how many announcements are made before Run looks again whether it is
-// to end or whether other claims were set.
-const burst = 32
+const (
+	// burst is how many announcements are made before Run looks again whether
+	// it is to end or whether other claims were set ...
+	burst = 32
+	// ... and rests for breath: hundreds of addresses with a burst each must
+	// neither keep a single processor from the election nor flood the link.
+	breath = 200 * time.Microsecond
+)
 
 // Options are what an Announcer needs.
 type Options struct {
@@ -117,11 +122,11 @@ func (a *Announcer) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if more {
-			continue
-		}
 		var due <-chan time.Time
-		if deadline := plan.Deadline(); !deadline.IsZero() {
+		if more {
+			timer.Reset(breath)
+			due = timer.C
+		} else if deadline := plan.Deadline(); !deadline.IsZero() {
 			timer.Reset(time.Until(deadline))
 			due = timer.C
 		}
@@ -143,11 +148,11 @@ func (a *Announcer) take() (map[Target]Claim, bool) {
 	return claims, claims != nil
 }
 
-// announce makes the announcements that are due, at most burst of them, and
-// reports whether it stopped for that.
+// announce makes the announcements that are due, at most burst of them but for
+// those that fail, and reports whether it stopped for that.
 func (a *Announcer) announce(now time.Time, plan *Plan, ports *ports) (more bool) {
 	ports.refresh()
-	for range burst {
+	for left := burst; left > 0; {
 		target, ok := plan.Next(now)
 		if !ok {
 			return false
@@ -157,6 +162,7 @@ func (a *Announcer) announce(now time.Time, plan *Plan, ports *ports) (more bool
 			plan.Failed(now, target)
 		} else {
 			plan.Sent(now, target)
+			left--
 		}
 		a.count(target, frames, err)
 		ports.report(a.log, target, err)

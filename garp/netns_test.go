@@ -67,6 +67,18 @@ func newNeighbour(t *testing.T) *neighbour {
 	check("add address", n.handle.AddrAdd(n.link, address))
 	check("set vb up", n.handle.LinkSetUp(n.link))
 
+	// Until the kernel has noticed the carrier, frames are lost without an error.
+	for deadline := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
+		va, err := netlink.LinkByName("va")
+		check("find va", err)
+		if va.Attrs().OperState == netlink.OperUp {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("va is %v, want up", va.Attrs().OperState)
+		}
+	}
+
 	check("go to the neighbour", netns.Set(theirs))
 	n.conn, err = raw.ListenPacket(&net.Interface{Index: n.link.Attrs().Index}, unix.ETH_P_ARP, nil)
 	check("open packet socket", err)

@@ -174,8 +174,8 @@ func answered(tb lab.TB, s *site.Site, c *lab.Capture, missing map[netip.Addr]bo
 	var last time.Time
 	seen := 0
 	if err := site.Wait(10*time.Second, "an answer for every address", func() bool {
-		frames := c.Frames()
-		for _, f := range frames[seen:] {
+		frames := c.Since(seen)
+		for _, f := range frames {
 			if !isARP(f.Data) {
 				continue
 			}
@@ -186,7 +186,7 @@ func answered(tb lab.TB, s *site.Site, c *lab.Capture, missing map[netip.Addr]bo
 				last = a.at
 			}
 		}
-		seen = len(frames)
+		seen += len(frames)
 		for a := range missing {
 			asker.Ask(a)
 		}

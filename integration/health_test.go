@@ -14,12 +14,8 @@ func TestServerDeath(t *testing.T) {
 	startPair(t, s)
 	load := s.Client.Load(s.URL(), 5*time.Millisecond, 400*time.Millisecond)
 	const victim = 1
-	in := func(d *site.Director) bool {
-		st, err := d.Status()
-		return err == nil && st.Services[0].Servers[victim].InTable
-	}
 	both := func(want bool) func() bool {
-		return func() bool { return in(s.LB[0]) == want && in(s.LB[1]) == want }
+		return func() bool { return s.LB[0].Serves(victim) == want && s.LB[1].Serves(victim) == want }
 	}
 	for _, c := range []struct {
 		name       string

@@ -96,8 +96,8 @@ func TestReload(t *testing.T) {
 	}
 
 	// Back, and without the second service: what is no longer named goes.
-	i := strings.Index(config, "\n[[service]]\nname = \"echo\"")
-	d.Write(config[:i])
+	kept, _, _ := strings.Cut(config, "\n[[service]]\nname = \"echo\"")
+	d.Write(kept)
 	d.Signal(syscall.SIGHUP)
 	eventually(t, 5*time.Second, "the dropped service to be gone", func() bool { return !strings.Contains(d.Saved(), "-u 10.51.0.100:7") })
 	p.Stop()

@@ -1,7 +1,7 @@
 // Package addr is the kernel's table of interface addresses over rtnetlink.
 //
-// A Table lists and changes the addresses of the interfaces it was told of. The
-// addresses that it creates carry the protocol tag link.Protocol (IFA_PROTO,
+// A Table lists and changes the addresses of the interfaces it was told of, and
+// lists those of ours wherever they are. The addresses that it creates carry the protocol tag link.Protocol (IFA_PROTO,
 // kernel 5.18 or later); the tag is the only memory of what is ours, and it
 // lives in the kernel. An address that exists without the tag counts as present
 // and stays somebody else's.

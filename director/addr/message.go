@@ -115,6 +115,29 @@ func linkRequest(name string) *nl.NetlinkRequest {
 	return req
 }
 
+// indexRequest asks for the interface with the given index.
+func indexRequest(index int) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+	info := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	info.Index = int32(index)
+	req.AddData(info)
+	return req
+}
+
+// parseLinkName returns the name in the body of an RTM_NEWLINK message, or ""
+// if there is none.
+func parseLinkName(b []byte) string {
+	if len(b) < unix.SizeofIfInfomsg {
+		return ""
+	}
+	for typ, name := range attributes(b[unix.SizeofIfInfomsg:]) {
+		if typ == unix.IFLA_IFNAME {
+			return unix.ByteSliceToString(name)
+		}
+	}
+	return ""
+}
+
 // promoteRequest sets promote_secondaries on an interface.
 func promoteRequest(index int) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
@@ -139,10 +162,8 @@ func dumpRequest(family int) *nl.NetlinkRequest {
 func changeRequest(op director.Op, index int, prefix netip.Prefix, tag uint8) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_NEWADDR, unix.NLM_F_ACK)
 	switch op {
-	case director.Create:
+	case director.Create, director.Update:
 		req.Flags |= unix.NLM_F_CREATE | unix.NLM_F_EXCL
-	case director.Update:
-		req.Flags |= unix.NLM_F_CREATE | unix.NLM_F_REPLACE
 	case director.Delete:
 		req.Type = unix.RTM_DELADDR
 	}

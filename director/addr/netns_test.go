@@ -175,7 +175,18 @@ func TestNetnsForeignStaysForeign(t *testing.T) {
 		{Op: director.Update, Key: v4, Old: foreign, New: ours},
 		{Op: director.Update, Key: v6, Old: foreign, New: ours},
 	})
-	checkList(t, table, addrs{v4: ours, v6: ours})
+	checkList(t, table, addrs{v4: foreign, v6: foreign})
+}
+
+func TestNetnsStraysAreListed(t *testing.T) {
+	table := newTable(t)
+	stray := key("vb", "10.0.9.200/24")
+	addForeign(t, "vb", "10.0.9.9/24")
+	apply(t, table, create(stray))
+	table.SetLinks([]string{"va"})
+	checkList(t, table, addrs{stray: ours})
+	apply(t, table, remove(stray))
+	checkList(t, table, addrs{})
 }
 
 func TestNetnsFailuresAreAttributed(t *testing.T) {

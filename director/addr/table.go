@@ -49,7 +49,8 @@ func (t *Table) SetLinks(names []string) {
 }
 
 // List returns the addresses of the interfaces named by SetLinks, except the
-// IPv6 link-local ones that do not carry our tag.
+// IPv6 link-local ones that do not carry our tag, and those that do carry it on
+// any other interface: an earlier configuration may have named that.
 func (t *Table) List(ctx context.Context) (map[director.AddrKey]director.AddrSpec, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -63,17 +64,17 @@ func (t *Table) List(ctx context.Context) (map[director.AddrKey]director.AddrSpe
 			return nil, fmt.Errorf("look up link %s: %w", t.links[i], l.err)
 		}
 	}
-	if len(names) == 0 {
-		return list, nil
-	}
 	entries, err := t.entries(ctx, unix.AF_UNSPEC)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.nameStrays(ctx, entries, names); err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
 		name, ok := names[e.index]
 		ours := e.tag == link.Protocol
-		if !ok || !ours && e.prefix.Addr().Is6() && e.prefix.Addr().IsLinkLocalUnicast() {
+		if !ok || !ours && (!slices.Contains(t.links, name) || e.prefix.Addr().Is6() && e.prefix.Addr().IsLinkLocalUnicast()) {
 			continue
 		}
 		list[director.AddrKey{Link: name, Prefix: e.prefix}] = director.AddrSpec{Ours: ours}
@@ -81,9 +82,36 @@ func (t *Table) List(ctx context.Context) (map[director.AddrKey]director.AddrSpe
 	return list, nil
 }
 
+// nameStrays adds the names of interfaces that hold an address with our tag and
+// are not in names.
+func (t *Table) nameStrays(ctx context.Context, entries []entry, names map[int]string) error {
+	var strays []int
+	for _, e := range entries {
+		if _, ok := names[e.index]; !ok && e.tag == link.Protocol && !slices.Contains(strays, e.index) {
+			strays = append(strays, e.index)
+		}
+	}
+	reqs := make([]*nl.NetlinkRequest, len(strays))
+	for i, index := range strays {
+		reqs[i] = indexRequest(index)
+	}
+	errs := t.socket.do(ctx, reqs, func(i int, m syscall.NetlinkMessage) {
+		if name := parseLinkName(m.Data); name != "" {
+			names[strays[i]] = name
+		}
+	})
+	for i, err := range errs {
+		if err != nil && !errors.Is(err, unix.ENODEV) { // gone meanwhile, and its addresses with it
+			return fmt.Errorf("look up link %d: %w", strays[i], err)
+		}
+	}
+	return nil
+}
+
 // Apply carries out the changes. Creating an address that exists succeeds and
 // leaves it as it is, whosever it is; deleting one that is absent, or whose
-// interface is, succeeds. An update sets or takes away the tag.
+// interface is, succeeds. An update does what a creation does: an address has no
+// content but its owner, which it keeps.
 func (t *Table) Apply(ctx context.Context, changes []director.Change[director.AddrKey, director.AddrSpec]) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -191,7 +219,7 @@ func (t *Table) run(ctx context.Context, changes []change, links map[string]*lin
 		switch {
 		case err == nil:
 		case c.Op == director.Delete && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO)):
-		case c.Op == director.Create && errors.Is(err, unix.EEXIST):
+		case c.Op != director.Delete && errors.Is(err, unix.EEXIST):
 			if c.Key.Prefix.Addr().Is6() {
 				elsewhere = append(elsewhere, c)
 			}

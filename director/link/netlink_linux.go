@@ -76,8 +76,8 @@ func (r *rtnetlink) wait(until time.Time) (addresses bool, err error) {
 				return true
 			}
 			if sender, ok := from.(*unix.SockaddrNetlink); ok && sender.Pid == 0 {
-				heard = true
-				addresses = concernsAddresses(r.buf[:n]) || addresses
+				news, about := judge(r.buf[:n])
+				heard, addresses = heard || news, addresses || about
 			}
 		}
 		return true

@@ -113,21 +113,30 @@ func attributes(b []byte) iter.Seq2[uint16, []byte] {
 	}
 }
 
-// concernsAddresses reports whether any of the netlink messages in b is about
-// an address.
-func concernsAddresses(b []byte) bool {
+// judge reports whether any of the netlink messages in b is news, and whether
+// any of that is about an address. An address that appears with our tag is no
+// news: we have just put it there, and no State shows it. What cannot be read
+// is news.
+func judge(b []byte) (news, addresses bool) {
 	for len(b) >= unix.SizeofNlMsghdr {
-		switch binary.NativeEndian.Uint16(b[4:]) {
-		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-			return true
-		}
 		size := uint64(binary.NativeEndian.Uint32(b))
 		if size < unix.SizeofNlMsghdr || size > uint64(len(b)) {
-			return false
+			return true, true
+		}
+		body := b[unix.SizeofNlMsghdr:size]
+		switch binary.NativeEndian.Uint16(b[4:]) {
+		case unix.RTM_NEWADDR:
+			if a, err := parseAddr(body); err != nil || !a.ours {
+				news, addresses = true, true
+			}
+		case unix.RTM_DELADDR:
+			news, addresses = true, true
+		default:
+			news = true
 		}
 		b = b[min(uint64(len(b)), (size+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1)):]
 	}
-	return false
+	return news, addresses
 }
 
 // decode makes states out of the messages of the two dumps.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -169,24 +170,32 @@ func message(kind uint16, body ...byte) []byte {
 	return b
 }
 
-func TestConcernsAddresses(t *testing.T) {
+func TestJudge(t *testing.T) {
+	our := message(unix.RTM_NEWADDR, join(ifaddr(unix.AF_INET, 24, 0, 7), attr(unix.IFA_LOCAL, ip("192.0.2.9")...), attr(attrProto, Protocol))...)
+	foreign := message(unix.RTM_NEWADDR, join(ifaddr(unix.AF_INET, 24, 0, 7), attr(unix.IFA_LOCAL, ip("192.0.2.9")...), attr(attrProto, 2))...)
+	ourGone := slices.Clone(our)
+	binary.NativeEndian.PutUint16(ourGone[4:], unix.RTM_DELADDR)
 	tests := []struct {
-		name string
-		in   []byte
-		want bool
+		name            string
+		in              []byte
+		news, addresses bool
 	}{
 		{name: "nothing"},
-		{name: "link", in: message(unix.RTM_NEWLINK, 1, 2, 3)},
-		{name: "new address", in: message(unix.RTM_NEWADDR), want: true},
-		{name: "address gone", in: message(unix.RTM_DELADDR), want: true},
-		{name: "address after a link", in: join(message(unix.RTM_NEWLINK, 1, 2, 3), message(unix.RTM_NEWADDR)), want: true},
-		{name: "length 0", in: make([]byte, 64)},
-		{name: "length past the end", in: join(u32(1<<31), make([]byte, 60))},
+		{name: "link", in: message(unix.RTM_NEWLINK, 1, 2, 3), news: true},
+		{name: "our new address", in: our},
+		{name: "another's new address", in: foreign, news: true, addresses: true},
+		{name: "our address gone", in: ourGone, news: true, addresses: true},
+		{name: "new address that cannot be read", in: message(unix.RTM_NEWADDR), news: true, addresses: true},
+		{name: "address gone", in: message(unix.RTM_DELADDR), news: true, addresses: true},
+		{name: "ours, then another's", in: join(our, foreign), news: true, addresses: true},
+		{name: "address after a link", in: join(message(unix.RTM_NEWLINK, 1, 2, 3), foreign), news: true, addresses: true},
+		{name: "length 0", in: make([]byte, 64), news: true, addresses: true},
+		{name: "length past the end", in: join(u32(1<<31), make([]byte, 60)), news: true, addresses: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := concernsAddresses(tt.in); got != tt.want {
-				t.Errorf("got %v, want %v", got, tt.want)
+			if news, addresses := judge(tt.in); news != tt.news || addresses != tt.addresses {
+				t.Errorf("got %v, %v; want %v, %v", news, addresses, tt.news, tt.addresses)
 			}
 		})
 	}
@@ -197,7 +206,7 @@ func FuzzDecode(f *testing.F) {
 		join(ifaddr(unix.AF_INET, 24, 0, 7), attr(unix.IFA_LOCAL, ip("192.0.2.9")...), attr(attrProto, Protocol)))
 	f.Add(join(ifinfo(7, 1), attr(unix.IFLA_IFNAME)), join(ifaddr(unix.AF_INET6, 64, 0, 7), attr(unix.IFA_FLAGS, 1)))
 	f.Fuzz(func(t *testing.T, l, a []byte) {
-		concernsAddresses(l)
+		judge(l)
 		states, err := decode([][]byte{l}, [][]byte{a})
 		if err != nil {
 			return

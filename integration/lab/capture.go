@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,10 +86,13 @@ func (p *Port) Capture(keep func(frame []byte) bool) *Capture {
 }
 
 // Frames returns what has been captured so far.
-func (c *Capture) Frames() []Frame {
+func (c *Capture) Frames() []Frame { return c.Since(0) }
+
+// Since returns what has been captured after the first n frames.
+func (c *Capture) Since(n int) []Frame {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return append([]Frame(nil), c.frames...)
+	return slices.Clone(c.frames[min(n, len(c.frames)):])
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }

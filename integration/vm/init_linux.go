@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -78,7 +79,23 @@ func prepareGuest() error {
 	if err := useModules(); err != nil {
 		errs = append(errs, err)
 	}
+	// Without one address, a namespace has no table of local routes, and IPVS
+	// takes no address for that of a host.
+	if err := bringUp("lo"); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
+}
+
+func bringUp(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err == nil {
+		err = netlink.LinkSetUp(link)
+	}
+	if err != nil {
+		return fmt.Errorf("bring up %s: %w", name, err)
+	}
+	return nil
 }
 
 // useModules makes modprobe find the user-mode kernel's modules, whoever calls

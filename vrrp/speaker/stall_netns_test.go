@@ -46,6 +46,8 @@ func TestNetnsAStoppedProcessDoesNotSeizeTheAddress(t *testing.T) {
 	t.Parallel()
 	nodes := cable(t)
 	master, ns := nodes[0], nodes[1].ns
+	master.start(t, web(150, childInterval))
+	master.await(t, time.Now(), vrrp.StateMaster)
 
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"=1")
@@ -96,8 +98,6 @@ func TestNetnsAStoppedProcessDoesNotSeizeTheAddress(t *testing.T) {
 		}
 	}
 	expect("to=backup")
-	master.start(t, web(150, childInterval))
-	master.await(t, time.Now(), vrrp.StateMaster)
 
 	// Stopped for three times the master-down interval, then watched for one.
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
