@@ -9,7 +9,7 @@ VCS := $(shell git status >/dev/null 2>&1 && echo true || echo false)
 
 FUZZTIME ?= 20s
 SIMHOURS ?= 2000
-PURE     := ./vrrp/... ./health/... ./director/... ./garp/... ./configs/... ./cmd/... ./integration/vm/... ./integration/lab/...
+PURE     := ./vrrp/... ./health/... ./director/... ./garp/... ./configs/... ./cmd/...
 
 .PHONY: all build demo test unit race fuzz simulate kernel bench lint setup clean
 
@@ -34,17 +34,19 @@ race:
 	CGO_ENABLED=1 go test -race $(PURE)
 
 fuzz: ## FUZZTIME for each target
-	go test ./vrrp -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
-	go test ./configs -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
+	go test ./vrrp -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+	go test ./configs -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
 
 simulate: ## SIMHOURS of elections on a virtual clock, random seeds
 	go test ./vrrp/vrrptest -count=1 -run '^TestSimulator$$' -v -args -vrrptest.hours=$(SIMHOURS)
 
-kernel: setup build ## on a real kernel: this one if it has IPVS and we are root, else the user-mode kernel
-	UNDERSTUDY_BIN=$(CURDIR)/bin/understudy go test ./integration -count=1 -timeout 40m
+# Election and addresses run on this machine's kernel for root, all else on one
+# with IPVS: this one if it has it and we are root, or the user-mode kernel.
+kernel: setup build
+	UNDERSTUDY_BIN=$(CURDIR)/bin/understudy go test ./integration/failover ./integration -p 1 -count=1 -timeout 40m
 
 bench: setup build ## beside keepalived, medians of 5
-	UNDERSTUDY_BIN=$(CURDIR)/bin/understudy go test ./integration -count=1 -run '^$$' -bench . -benchtime 1x -timeout 80m
+	UNDERSTUDY_BIN=$(CURDIR)/bin/understudy go test ./integration/failover ./integration -p 1 -count=1 -run '^$$' -bench . -benchtime 1x -timeout 80m
 
 lint:
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }

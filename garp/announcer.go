@@ -10,11 +10,12 @@ import (
 
 const (
 	// burst is how many announcements are made before Run looks again whether
-	// it is to end or whether other claims were set ...
-	burst = 32
-	// ... and rests for breath: hundreds of addresses with a burst each must
-	// neither keep a single processor from the election nor flood the link.
-	breath = 200 * time.Microsecond
+	// it is to end or whether other claims were set.
+	burst = 64
+	// breath is how long it then rests, unless there is a target that was never
+	// announced: the repetitions for hundreds of addresses must neither keep a
+	// single processor from the election nor flood the link.
+	breath = time.Millisecond
 )
 
 // Options are what an Announcer needs.
@@ -46,7 +47,7 @@ type TargetStatus struct {
 	Epoch  uint64
 	Frames uint64    // sent
 	Errors uint64    // announcements that failed
-	Last   time.Time // end of the last announcement that succeeded; zero: none
+	Last   time.Time // of the last announcement that succeeded; zero: none
 	Err    error     // of the last announcement; nil if it succeeded; ErrIPv6: none will be tried
 }
 
@@ -123,6 +124,9 @@ func (a *Announcer) Run(ctx context.Context) error {
 			return nil
 		}
 		var due <-chan time.Time
+		if more && plan.Urgent() {
+			continue
+		}
 		if more {
 			timer.Reset(breath)
 			due = timer.C
@@ -164,14 +168,14 @@ func (a *Announcer) announce(now time.Time, plan *Plan, ports *ports) (more bool
 			plan.Sent(now, target)
 			left--
 		}
-		a.count(target, frames, err)
+		a.count(now, target, frames, err)
 		ports.report(a.log, target, err)
 	}
 	return true
 }
 
 // count adds the outcome of one announcement to the status.
-func (a *Announcer) count(target Target, frames int, err error) {
+func (a *Announcer) count(now time.Time, target Target, frames int, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.status.Frames += uint64(frames)
@@ -187,7 +191,7 @@ func (a *Announcer) count(target Target, frames int, err error) {
 	if err != nil {
 		st.Errors++
 	} else {
-		st.Last = time.Now()
+		st.Last = now
 	}
 	a.status.Targets[target] = st
 }

@@ -62,6 +62,8 @@ func (l *fakeLinks) open(d device) (socket, error) {
 	return s, nil
 }
 
+func (s *fakeSocket) limit(time.Time) error { return nil }
+
 func (s *fakeSocket) send(frame []byte) error {
 	s.links.mu.Lock()
 	defer s.links.mu.Unlock()

@@ -119,6 +119,12 @@ func (p *Plan) Next(now time.Time) (Target, bool) {
 	return p.ready.entries[0].target, true
 }
 
+// Urgent reports whether the target that Next returned was never announced since
+// its schedule began.
+func (p *Plan) Urgent() bool {
+	return len(p.ready.entries) > 0 && p.ready.entries[0].total == 0
+}
+
 // Sent says that target was announced at now.
 func (p *Plan) Sent(now time.Time, target Target) {
 	if e, ok := p.entries[target]; ok {

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// writeTimeout bounds the wait for room in the queue of a device, in a burst.
+const writeTimeout = 100 * time.Millisecond
+
 // links is the way to the links.
 type links interface {
 	lookup(name string) (device, error)
@@ -21,6 +24,9 @@ type device struct {
 
 // socket sends frames on one device.
 type socket interface {
+	// limit bounds the wait for room in the queue of the device, in all that is
+	// sent until it is called again.
+	limit(deadline time.Time) error
 	send(frame []byte) error
 	close() error
 }
@@ -34,6 +40,7 @@ type ports struct {
 // port is one link in use.
 type port struct {
 	fresh    bool // device was looked up in this burst
+	limited  bool // the socket has its deadline for this burst
 	device   device
 	socket   socket    // nil: not open
 	err      error     // of the last announcement
@@ -75,10 +82,10 @@ func (p *ports) announce(now time.Time, target Target) (sent int, err error) {
 		return 0, o.err
 	}
 	old := o.socket
-	sent, err = o.announce(p.links, target)
+	sent, err = o.announce(now, p.links, target)
 	if err != nil && old != nil && sent == 0 {
 		o.shut()
-		sent, err = o.announce(p.links, target)
+		sent, err = o.announce(now, p.links, target)
 	}
 	if err != nil {
 		o.shut()
@@ -88,7 +95,7 @@ func (p *ports) announce(now time.Time, target Target) (sent int, err error) {
 	return sent, err
 }
 
-func (o *port) announce(links links, target Target) (sent int, err error) {
+func (o *port) announce(now time.Time, links links, target Target) (sent int, err error) {
 	if !o.fresh {
 		d, err := links.lookup(target.Link)
 		if err != nil {
@@ -100,7 +107,7 @@ func (o *port) announce(links links, target Target) (sent int, err error) {
 		if d.index != o.device.index {
 			o.shut()
 		}
-		o.device, o.fresh = d, true
+		o.device, o.fresh, o.limited = d, true, false
 	}
 	frames, err := Frames(o.device.hw, target.Address)
 	if err != nil {
@@ -111,7 +118,13 @@ func (o *port) announce(links links, target Target) (sent int, err error) {
 		if err != nil {
 			return 0, fmt.Errorf("announce on %s: %w", target.Link, err)
 		}
-		o.socket = s
+		o.socket, o.limited = s, false
+	}
+	if !o.limited {
+		if err := o.socket.limit(now.Add(writeTimeout)); err != nil {
+			return 0, fmt.Errorf("announce on %s: %w", target.Link, err)
+		}
+		o.limited = true
 	}
 	for _, frame := range frames {
 		if err := o.socket.send(frame); err != nil {

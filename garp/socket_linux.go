@@ -11,9 +11,6 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// writeTimeout bounds the wait for room in the queue of a device.
-const writeTimeout = 100 * time.Millisecond
-
 // kernel reaches the links of the network namespace of the calling thread.
 type kernel struct{}
 
@@ -41,10 +38,9 @@ func (kernel) open(d device) (socket, error) {
 // packetSocket sends Ethernet frames to everybody on a link.
 type packetSocket struct{ conn *raw.Conn }
 
+func (s packetSocket) limit(deadline time.Time) error { return s.conn.SetWriteDeadline(deadline) }
+
 func (s packetSocket) send(frame []byte) error {
-	if err := s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
 	_, err := s.conn.WriteTo(frame, &raw.Addr{HardwareAddr: ethernet.Broadcast})
 	return err
 }

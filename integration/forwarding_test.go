@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"testing"
 	"time"
@@ -16,14 +15,12 @@ import (
 func TestForwarding(t *testing.T) {
 	for _, forward := range []string{"dr", "nat", "tun"} {
 		t.Run(forward, func(t *testing.T) {
-			s := newSite(t, site.Options{Forward: forward, Interval: 100 * time.Millisecond})
+			s := site.New(t, site.Options{Forward: forward, Interval: 100 * time.Millisecond})
 			answers := make([]*lab.Capture, 0, len(s.LB))
 			for _, d := range s.LB {
-				answers = append(answers, d.Port.Capture(func(f []byte) bool {
-					return tcpFrom(f, netip.MustParseAddr(site.VIP))
-				}))
+				answers = append(answers, d.Port.Capture(lab.ProtocolFrom(6, netip.MustParseAddr(site.VIP))))
 			}
-			startPair(t, s)
+			s.StartPair()
 			by := map[string]int{}
 			const requests = 30
 			for range requests {
@@ -67,11 +64,4 @@ func reply(t *testing.T, s *site.Site) error {
 	p := s.Client.Probe(s.Echo(), time.Millisecond)
 	defer p.Stop()
 	return site.Wait(2*time.Second, "an answer to a UDP probe", func() bool { return p.Answered(begin) })
-}
-
-// tcpFrom reports whether an Ethernet frame is a TCP segment over IPv4 from an
-// address.
-func tcpFrom(frame []byte, src netip.Addr) bool {
-	return len(frame) >= 34 && binary.BigEndian.Uint16(frame[12:]) == 0x0800 && frame[23] == 6 &&
-		netip.AddrFrom4([4]byte(frame[26:30])) == src
 }

@@ -10,8 +10,8 @@ import (
 // TestServerDeath takes a server away in each way that servers go, and back.
 func TestServerDeath(t *testing.T) {
 	const interval, timeout, fall, rise = 200 * time.Millisecond, 200 * time.Millisecond, 2, 2
-	s := newSite(t, site.Options{Interval: 100 * time.Millisecond})
-	startPair(t, s)
+	s := site.New(t, site.Options{Interval: 100 * time.Millisecond})
+	s.StartPair()
 	load := s.Client.Load(s.URL(), 5*time.Millisecond, 400*time.Millisecond)
 	const victim = 1
 	both := func(want bool) func() bool {
@@ -27,10 +27,10 @@ func TestServerDeath(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			begun := time.Now()
 			c.down()
-			eventually(t, 5*time.Second, "the server to leave both tables", both(false))
+			site.Eventually(t, 5*time.Second, "the server to leave both tables", both(false))
 			out := time.Since(begun)
 			t.Logf("out after %v", out)
-			if bound := interval*fall + timeout + 2*slack(); out > bound {
+			if bound := interval*fall + timeout + 2*site.Slack(); out > bound {
 				t.Errorf("out after %v, want at most %v", out, bound)
 			}
 			left := time.Now().Add(10 * time.Millisecond)
@@ -48,10 +48,10 @@ func TestServerDeath(t *testing.T) {
 
 			begun = time.Now()
 			c.back()
-			eventually(t, 5*time.Second, "the server to come back to both tables", both(true))
+			site.Eventually(t, 5*time.Second, "the server to come back to both tables", both(true))
 			back := time.Since(begun)
 			t.Logf("back after %v", back)
-			if bound := interval*rise + 2*slack(); back > bound {
+			if bound := interval*rise + 2*site.Slack(); back > bound {
 				t.Errorf("back after %v, want at most %v", back, bound)
 			}
 			begun = time.Now()
@@ -66,7 +66,7 @@ func TestServerDeath(t *testing.T) {
 // TestFreshStart shows that nothing is sent to a server before its first
 // result, and that servers without a check are admitted at once.
 func TestFreshStart(t *testing.T) {
-	s := newSite(t, site.Options{
+	s := site.New(t, site.Options{
 		Interval: 100 * time.Millisecond,
 		Extra: `
 [[service]]
@@ -82,7 +82,7 @@ address = "10.51.0.21:8000"
 	s.ServerPorts[2].Isolate() // never answers: neither up nor, for a while, down
 	d := s.LB[0]
 	d.Start()
-	eventually(t, 5*time.Second, "the servers that answer to be in the table", func() bool { return d.Serving() == 2 })
+	site.Eventually(t, 5*time.Second, "the servers that answer to be in the table", func() bool { return d.Serving() == 2 })
 	st, err := d.Status()
 	if err != nil {
 		t.Fatal(err)

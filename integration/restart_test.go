@@ -32,7 +32,7 @@ func TestKill(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	s := newSite(t, site.Options{Interval: 100 * time.Millisecond})
+	s := site.New(t, site.Options{Interval: 100 * time.Millisecond})
 	d := s.LB[0]
 	full := s.Config(0)
 	// Another VIP, another weight, one service fewer.
@@ -51,7 +51,7 @@ func TestKill(t *testing.T) {
 	for i, c := range configs {
 		d.Write(c)
 		d.Signal(syscall.SIGHUP)
-		eventually(t, 10*time.Second, "an undisturbed daemon to settle", func() bool {
+		site.Eventually(t, 10*time.Second, "an undisturbed daemon to settle", func() bool {
 			state := stateOf(d)
 			return d.State() == "master" && strings.Count(state.Table, "-a ") == []int{6, 3}[i] && len(state.Addresses) == []int{2, 3}[i]
 		})
@@ -104,8 +104,8 @@ func pause(rnd *rand.Rand, limit time.Duration) {
 // TestKillDuringTakeover kills the second director while it takes over from a
 // first one that was cut off. It must end as master with everything in place.
 func TestKillDuringTakeover(t *testing.T) {
-	s := newSite(t, site.Options{Interval: 100 * time.Millisecond})
-	startPair(t, s)
+	s := site.New(t, site.Options{Interval: 100 * time.Millisecond})
+	s.StartPair()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))

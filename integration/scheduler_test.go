@@ -72,8 +72,8 @@ forward = "dr"
 [[service.server]]
 address = "10.51.0.21:2002"
 `)
-	s := newSite(t, site.Options{Interval: 100 * time.Millisecond, Extra: extra.String()})
-	startPair(t, s)
+	s := site.New(t, site.Options{Interval: 100 * time.Millisecond, Extra: extra.String()})
+	s.StartPair()
 	for i, name := range schedulers {
 		port := 1001 + i
 		var want strings.Builder
@@ -141,8 +141,8 @@ func TestSpread(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.options.Interval = 100 * time.Millisecond
-			s := newSite(t, c.options)
-			startPair(t, s)
+			s := site.New(t, c.options)
+			s.StartPair()
 			by := map[string]int{}
 			for range requests {
 				a, err := s.Client.Get(s.URL(), 2*time.Second)

@@ -18,11 +18,11 @@ import (
 // TestDriftIsRepaired changes the table by hand in every way, beside a service
 // of somebody else's, which must stay.
 func TestDriftIsRepaired(t *testing.T) {
-	s := newSite(t, site.Options{Interval: 100 * time.Millisecond})
+	s := site.New(t, site.Options{Interval: 100 * time.Millisecond})
 	d := s.LB[0]
 	d.Node.MustRun("ipvsadm", "-A", "-t", "10.51.0.99:99", "-s", "wlc")
 	d.Node.MustRun("ipvsadm", "-a", "-t", "10.51.0.99:99", "-r", "10.51.0.21:99", "-g")
-	startPair(t, s)
+	s.StartPair()
 	want := sorted(d.Saved())
 	for _, c := range [][]string{
 		{"-d", "-t", "10.51.0.100:80", "-r", "10.51.0.21:80"},
@@ -37,7 +37,7 @@ func TestDriftIsRepaired(t *testing.T) {
 			t.Fatalf("ipvsadm %v changed nothing", c)
 		}
 		begun := time.Now()
-		eventually(t, 5*time.Second, "repair after ipvsadm "+strings.Join(c, " "), func() bool { return sorted(d.Saved()) == want })
+		site.Eventually(t, 5*time.Second, "repair after ipvsadm "+strings.Join(c, " "), func() bool { return sorted(d.Saved()) == want })
 		t.Logf("%s: repaired after %v", c[0], time.Since(begun).Round(time.Millisecond))
 		if log := d.Log()[said:]; !strings.Contains(log, "level=WARN") {
 			t.Errorf("ipvsadm %v: nothing in the log but:\n%s", c, log)
@@ -50,12 +50,12 @@ func TestDriftIsRepaired(t *testing.T) {
 
 // TestExclusive shows that the whole table is ours where the operator says so.
 func TestExclusive(t *testing.T) {
-	s := newSite(t, site.Options{Interval: 100 * time.Millisecond})
+	s := site.New(t, site.Options{Interval: 100 * time.Millisecond})
 	d := s.LB[0]
 	d.Write(strings.Replace(s.Config(0), "[director]\n", "[director]\nipvs = \"exclusive\"\n", 1))
 	d.Node.MustRun("ipvsadm", "-A", "-t", "10.51.0.99:99", "-s", "wlc")
 	d.Start()
-	eventually(t, 10*time.Second, "our services alone", func() bool {
+	site.Eventually(t, 10*time.Second, "our services alone", func() bool {
 		saved := d.Saved()
 		return !strings.Contains(saved, "10.51.0.99") && strings.Count(saved, "-a ") == 6
 	})
@@ -64,13 +64,13 @@ func TestExclusive(t *testing.T) {
 // TestReload changes a configuration under load: what did not change is not
 // touched, and a file with errors is refused whole.
 func TestReload(t *testing.T) {
-	s := newSite(t, site.Options{Interval: 100 * time.Millisecond})
-	startPair(t, s)
+	s := site.New(t, site.Options{Interval: 100 * time.Millisecond})
+	s.StartPair()
 	d := s.LB[0]
 	load := s.Client.Load(s.URL(), 5*time.Millisecond, time.Second)
 	p := s.Client.Probe(s.Echo(), time.Millisecond)
 	begun := time.Now()
-	eventually(t, 2*time.Second, "an answer", func() bool { return p.Answered(begun) })
+	site.Eventually(t, 2*time.Second, "an answer", func() bool { return p.Answered(begun) })
 	before, err := d.Status()
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestReload(t *testing.T) {
 	if err := d.Reload(); err != nil {
 		t.Fatalf("reload: %v", err)
 	}
-	eventually(t, 5*time.Second, "the new weight", func() bool { return strings.Contains(d.Saved(), "-r 10.51.0.22:80 -g -w 5") })
+	site.Eventually(t, 5*time.Second, "the new weight", func() bool { return strings.Contains(d.Saved(), "-r 10.51.0.22:80 -g -w 5") })
 
 	saved := sorted(d.Saved())
 	d.Write(strings.Replace(config, "scheduler = \"rr\"", "scheduler = \"rrr\"", 1))
@@ -90,7 +90,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("reload of a broken file: %v, want an error with its file and line", err)
 	}
 	d.Signal(syscall.SIGHUP)
-	eventually(t, 5*time.Second, "the second refusal in the log", func() bool { return strings.Count(d.Log(), "reload refused") == 2 })
+	site.Eventually(t, 5*time.Second, "the second refusal in the log", func() bool { return strings.Count(d.Log(), "reload refused") == 2 })
 	if got := sorted(d.Saved()); got != saved {
 		t.Errorf("a refused reload changed the table:\n%s", cmp.Diff(saved, got))
 	}
@@ -99,7 +99,7 @@ func TestReload(t *testing.T) {
 	kept, _, _ := strings.Cut(config, "\n[[service]]\nname = \"echo\"")
 	d.Write(kept)
 	d.Signal(syscall.SIGHUP)
-	eventually(t, 5*time.Second, "the dropped service to be gone", func() bool { return !strings.Contains(d.Saved(), "-u 10.51.0.100:7") })
+	site.Eventually(t, 5*time.Second, "the dropped service to be gone", func() bool { return !strings.Contains(d.Saved(), "-u 10.51.0.100:7") })
 	p.Stop()
 
 	after, err := d.Status()
@@ -125,7 +125,7 @@ func TestWithoutIPVS(t *testing.T) {
 	if !vm.Inside() {
 		t.Skip("would unload ip_vs from the kernel of this machine")
 	}
-	s := newSite(t, site.Options{Interval: 100 * time.Millisecond})
+	s := site.New(t, site.Options{Interval: 100 * time.Millisecond})
 	loader, err := os.ReadFile("/proc/sys/kernel/modprobe")
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestWithoutIPVS(t *testing.T) {
 	config := s.Config(0)
 	d.Write(config[:strings.Index(config, "\n[[service]]")])
 	d.Start()
-	eventually(t, 5*time.Second, "a master without services", func() bool { return d.State() == "master" })
+	site.Eventually(t, 5*time.Second, "a master without services", func() bool { return d.State() == "master" })
 	d.Write(config)
 	if err := d.Reload(); err == nil || !strings.Contains(err.Error(), "modprobe ip_vs") {
 		t.Errorf("reload with services: %v, want a refusal", err)
@@ -171,7 +171,7 @@ func TestWithoutIPVS(t *testing.T) {
 // unload removes ip_vs and everything that uses it.
 func unload(t *testing.T) {
 	t.Helper()
-	eventually(t, 60*time.Second, "ip_vs to be unloaded", func() bool {
+	site.Eventually(t, 60*time.Second, "ip_vs to be unloaded", func() bool {
 		b, err := os.ReadFile("/proc/modules")
 		if err != nil {
 			t.Fatal(err)

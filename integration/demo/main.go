@@ -5,18 +5,19 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/understudy-ha/understudy/integration/site"
 	"github.com/understudy-ha/understudy/integration/vm"
 )
 
 func main() {
-	begin := func() error {
+	begin := func() (func(), error) {
 		fmt.Println("A pair of directors, three real servers and a client, each a host of its own in network namespaces.")
-		if !vm.Native() {
+		if !vm.Native(vm.IPVS) {
 			fmt.Println("This machine's kernel has no IPVS for us: booting Debian's user-mode kernel.")
 		}
-		return nil
+		return site.Build()
 	}
-	vm.Main(begin, func() int {
+	vm.Main(vm.IPVS, begin, func() int {
 		s := &stage{}
 		defer s.clean()
 		return play(s)

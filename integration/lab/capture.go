@@ -1,12 +1,15 @@
 package lab
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,9 +29,50 @@ type Capture struct {
 	frames []Frame
 }
 
-// Capture starts capturing on the port's interface, both directions. keep is
-// called for every frame, and must not keep it.
-func (p *Port) Capture(keep func(frame []byte) bool) *Capture {
+// Filter chooses frames, in the kernel: what is not chosen costs nothing.
+type Filter []bpf.Instruction
+
+// The offsets of fields in an Ethernet frame, with IPv4 without a VLAN tag.
+const (
+	offEtherType = 12
+	offProtocol  = 14 + 9
+	offSource    = 14 + 12
+)
+
+// ARP chooses ARP frames.
+func ARP() Filter { return match(field{offEtherType, 2, 0x0806}) }
+
+// Protocol chooses IPv4 packets of a protocol.
+func Protocol(number uint32) Filter {
+	return match(field{offEtherType, 2, 0x0800}, field{offProtocol, 1, number})
+}
+
+// ProtocolFrom chooses IPv4 packets of a protocol from an address.
+func ProtocolFrom(number uint32, src netip.Addr) Filter {
+	a := src.As4()
+	return match(field{offEtherType, 2, 0x0800}, field{offProtocol, 1, number}, field{offSource, 4, binary.BigEndian.Uint32(a[:])})
+}
+
+// field is a field of a frame and the value that it must have.
+type field struct {
+	offset uint32
+	size   int
+	value  uint32
+}
+
+func match(fields ...field) Filter {
+	var f Filter
+	for i, one := range fields {
+		rest := uint8(2*(len(fields)-i-1) + 1) // instructions until the frame is refused
+		f = append(f, bpf.LoadAbsolute{Off: one.offset, Size: one.size},
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: one.value, SkipTrue: rest})
+	}
+	return append(f, bpf.RetConstant{Val: 0xffff}, bpf.RetConstant{Val: 0})
+}
+
+// Capture starts capturing the frames that the filter chooses on the port's
+// interface, both directions.
+func (p *Port) Capture(filter Filter) *Capture {
 	tb := p.Node.lab.tb
 	tb.Helper()
 	c := &Capture{fd: -1, done: make(chan struct{})}
@@ -44,6 +88,17 @@ func (p *Port) Capture(keep func(frame []byte) bool) *Capture {
 		}
 		c.fd = fd
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+		raw, err := bpf.Assemble(filter)
+		if err != nil {
+			return fmt.Errorf("assemble filter: %w", err)
+		}
+		prog := make([]unix.SockFilter, len(raw))
+		for i, ins := range raw {
+			prog[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
+		}
+		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}); err != nil {
+			return fmt.Errorf("attach filter: %w", err)
+		}
 		// Wakes up so often to see whether it is to stop.
 		tv := unix.NsecToTimeval(int64(20 * time.Millisecond))
 		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
@@ -67,9 +122,6 @@ func (p *Port) Capture(keep func(frame []byte) bool) *Capture {
 			}
 			if err != nil {
 				return
-			}
-			if !keep(b[:k]) {
-				continue
 			}
 			ll, ok := from.(*unix.SockaddrLinklayer)
 			c.mu.Lock()

@@ -234,6 +234,14 @@ type Process struct {
 	err  error
 }
 
+// StartFirst is Start for a program that gets the processor before others. In
+// the world each host has processors of its own; here a client that probes
+// without pause would take them from the hosts that it probes.
+func (n *Node) StartFirst(log, name string, args ...string) *Process {
+	n.lab.tb.Helper()
+	return n.Start(log, "chrt", append([]string{"--rr", "1", name}, args...)...)
+}
+
 // Start starts a program in the node; its output goes to the file log in the
 // lab's directory.
 func (n *Node) Start(log, name string, args ...string) *Process {

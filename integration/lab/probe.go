@@ -59,8 +59,8 @@ type probe struct {
 // Report is what a client saw in a window of time.
 type Report struct {
 	Sent, Lost int
-	Gap        time.Duration  // the longest time between two probes, in the order of sending, that were answered
-	GapStart   time.Time      // when the last answered probe before that gap was sent
+	Gap        time.Duration  // the longest time from the sending of a lost probe to that of the next answered one
+	GapStart   time.Time      // when that lost probe was sent
 	By         map[string]int // answers by server
 }
 
@@ -171,7 +171,12 @@ func (p *Prober) Between(from, to time.Time) Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := Report{By: map[string]int{}}
-	last := from
+	var lost time.Time // the first of those lost in a row; zero: none
+	gap := func(end time.Time) {
+		if d := end.Sub(lost); !lost.IsZero() && d > r.Gap {
+			r.Gap, r.GapStart = d, lost
+		}
+	}
 	for _, q := range p.probes {
 		if q.sent.Before(from) || q.sent.After(to) {
 			continue
@@ -179,16 +184,15 @@ func (p *Prober) Between(from, to time.Time) Report {
 		r.Sent++
 		if q.answered.IsZero() {
 			r.Lost++
+			if lost.IsZero() {
+				lost = q.sent
+			}
 			continue
 		}
 		r.By[q.by]++
-		if gap := q.sent.Sub(last); gap > r.Gap {
-			r.Gap, r.GapStart = gap, last
-		}
-		last = q.sent
+		gap(q.sent)
+		lost = time.Time{}
 	}
-	if gap := to.Sub(last); gap > r.Gap && r.Lost > 0 {
-		r.Gap, r.GapStart = gap, last
-	}
+	gap(to)
 	return r
 }

@@ -9,14 +9,38 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/understudy-ha/understudy/integration/lab"
 )
 
+// binaryEnv names the daemon under test.
+const binaryEnv = "UNDERSTUDY_BIN"
+
 // Binary returns the daemon under test: UNDERSTUDY_BIN.
-func Binary() string { return os.Getenv("UNDERSTUDY_BIN") }
+func Binary() string { return os.Getenv(binaryEnv) }
+
+// Build builds the daemon under test, unless UNDERSTUDY_BIN names one, and
+// returns how to remove it.
+func Build() (remove func(), err error) {
+	if Binary() != "" {
+		return func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "understudy-")
+	if err != nil {
+		return nil, fmt.Errorf("make directory for the daemon: %w", err)
+	}
+	bin := filepath.Join(dir, "understudy")
+	cmd := exec.Command("go", "build", "-o", bin, "github.com/understudy-ha/understudy/cmd/understudy")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the daemon: %w: %s", err, out)
+	}
+	return func() { _ = os.RemoveAll(dir) }, os.Setenv(binaryEnv, bin)
+}
 
 // Director is a host with a daemon.
 type Director struct {
@@ -42,7 +66,7 @@ func (d *Director) Write(config string) {
 // Start starts the daemon and does not wait for anything.
 func (d *Director) Start() {
 	d.tb.Helper()
-	d.proc = d.Node.Start(d.Node.Name+".log", Binary(), "run", "--config", d.File)
+	d.proc = d.Node.StartFirst(d.Node.Name+".log", Binary(), "run", "--config", d.File)
 }
 
 // Stop stops the daemon cleanly and waits for its end.

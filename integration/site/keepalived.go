@@ -37,7 +37,7 @@ func (s *Site) StartKeepalived(i int) *Keepalived {
 	file := s.Lab.File(n.Name+".conf", b.String())
 	k := &Keepalived{Node: n, site: s}
 	pid := s.Lab.Dir() + "/" + n.Name
-	k.proc = n.Start(n.Name+".keepalived.log", "keepalived", "--dont-fork", "--no-syslog", "--log-console", "--log-detail",
+	k.proc = n.StartFirst(n.Name+".keepalived.log", "keepalived", "--dont-fork", "--no-syslog", "--log-console", "--log-detail",
 		"--use-file", file, "--pid", pid+".pid", "--vrrp_pid", pid+".vrrp", "--checkers_pid", pid+".check")
 	return k
 }

@@ -49,6 +49,8 @@ type Site struct {
 	Servers     []*lab.Node
 	ServerPorts []*lab.Port
 	Services    []*lab.Server // what runs on Servers
+
+	tb lab.TB
 }
 
 // DefaultCheck is the usual [service.check].
@@ -81,7 +83,8 @@ func New(tb lab.TB, o Options) *Site {
 	if len(o.Addresses) == 0 {
 		o.Addresses = []string{VIP + "/24"}
 	}
-	s := &Site{Lab: lab.New(tb), Options: o}
+	s := &Site{Lab: lab.New(tb), Options: o, tb: tb}
+	tb.Cleanup(s.showLogs)
 	s.LAN = s.Lab.Switch("lan")
 	s.Client = s.Lab.Node("client")
 	s.ClientPort = s.LAN.Connect(s.Client, "eth0", ClientIP+"/24")

@@ -2,7 +2,11 @@ package site
 
 import (
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/understudy-ha/understudy/integration/lab"
+	"github.com/understudy-ha/understudy/integration/vm"
 )
 
 // pollInterval is short beside what is waited for and long beside what a look
@@ -31,4 +35,45 @@ func (s *Site) WaitReady() error {
 		}
 		return true
 	})
+}
+
+// Eventually is Wait for what may not fail.
+func Eventually(tb lab.TB, limit time.Duration, what string, holds func() bool) {
+	tb.Helper()
+	if err := Wait(limit, what, holds); err != nil {
+		tb.Fatalf("%v", err)
+	}
+}
+
+// StartPair starts both directors and waits until the site serves.
+func (s *Site) StartPair() {
+	s.tb.Helper()
+	for _, d := range s.LB {
+		d.Start()
+	}
+	if err := s.WaitReady(); err != nil {
+		s.tb.Fatalf("%v", err)
+	}
+}
+
+// Slack is what the kernel under test may add to a time of the protocol. In the
+// user-mode kernel all hosts share one processor, and a look at the clock costs
+// as much as sending a packet.
+func Slack() time.Duration {
+	if vm.Inside() {
+		return 50 * time.Millisecond
+	}
+	return 20 * time.Millisecond
+}
+
+// showLogs prints what the daemons said at the end of a test that failed.
+func (s *Site) showLogs() {
+	t, ok := s.tb.(interface{ Failed() bool })
+	if !ok || !t.Failed() {
+		return
+	}
+	for _, d := range s.LB {
+		lines := strings.Split(d.Log(), "\n")
+		s.tb.Logf("log of %s:\n%s", d.Node.Name, strings.Join(lines[max(0, len(lines)-60):], "\n"))
+	}
 }

@@ -38,10 +38,22 @@ type spec struct {
 // Inside reports whether the program runs in the user-mode kernel.
 func Inside() bool { return os.Getenv(inEnv) != "" }
 
+// Needs is what a program needs of the kernel.
+type Needs int
+
+// What a program may need, besides being root.
+const (
+	Network Needs = iota // network namespaces
+	IPVS                 // and IPVS
+)
+
 // Native reports whether this machine's own kernel and user will do.
-func Native() bool {
+func Native(needs Needs) bool {
 	if os.Geteuid() != 0 {
 		return false
+	}
+	if needs == Network {
+		return true
 	}
 	if _, err := netlink.GenlFamilyGet("IPVS"); err == nil {
 		return true
@@ -51,31 +63,39 @@ func Native() bool {
 	return err == nil
 }
 
-// Main runs body in a kernel with IPVS and ends the program with its exit
-// status. prepare runs first, once, on the host: it builds what body needs and
-// may set environment variables for it. Nothing after Main is reached.
-func Main(prepare func() error, body func() int) {
+// Main runs body in a kernel that has what it needs, and ends the program with
+// body's exit status. prepare runs first, once, on the host: it builds what body
+// uses and may set environment variables for it; what it returns cleans up.
+// Nothing after Main is reached.
+func Main(needs Needs, prepare func() (clean func(), err error), body func() int) {
 	if os.Getpid() == 1 && os.Getenv(specEnv) != "" {
 		boot()
 	}
 	if Inside() {
 		os.Exit(body())
 	}
+	os.Exit(host(needs, prepare, body))
+}
+
+// host is Main outside of a guest.
+func host(needs Needs, prepare func() (clean func(), err error), body func() int) int {
 	if prepare != nil {
-		if err := prepare(); err != nil {
+		clean, err := prepare()
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			return 1
 		}
+		defer clean()
 	}
-	if Native() {
-		os.Exit(body())
+	if Native(needs) {
+		return body()
 	}
 	code, err := run(os.Args[1:], os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		code = 1
+		return 1
 	}
-	os.Exit(code)
+	return code
 }
 
 // run boots the guest with args for the program and copies what it prints.

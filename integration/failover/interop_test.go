@@ -1,4 +1,4 @@
-package integration
+package failover
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/integration/lab"
 	"github.com/understudy-ha/understudy/integration/site"
 )
 
@@ -27,10 +28,10 @@ func testKeepalived(t *testing.T, version, peer int) {
 	if version == 2 {
 		interval = time.Second
 	}
-	s := newSite(t, site.Options{Interval: interval, Version: version, NoServices: true})
+	s := site.New(t, site.Options{Interval: interval, Version: version, NoServices: true})
 	vip := netip.MustParseAddr(site.VIP)
 	ours := s.LB[1-peer]
-	seen := s.ClientPort.Capture(isVRRP)
+	seen := s.ClientPort.Capture(lab.Protocol(112))
 	holds := func(i int) bool { return s.LB[i].Node.Holds("eth0", vip) }
 	masterIs := func(i int) func() bool {
 		return func() bool { return holds(i) && !holds(1-i) }
@@ -41,30 +42,30 @@ func testKeepalived(t *testing.T, version, peer int) {
 	ours.Start()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("keepalived:\n%s", lastLines(kd.Log(), 40))
+			t.Logf("keepalived:\n%s", kd.Log())
 		}
 	})
 	p := s.Client.Probe(s.Echo(), time.Millisecond)
-	eventually(t, limit, "the better router to be the only master", masterIs(0))
+	site.Eventually(t, limit, "the better router to be the only master", masterIs(0))
 	begun := time.Now()
-	eventually(t, limit, "an answer", func() bool { return p.Answered(begun) })
+	site.Eventually(t, limit, "an answer", func() bool { return p.Answered(begun) })
 	settled := time.Now()
 	time.Sleep(4 * interval)
 
 	s.LB[0].Port.Cut()
 	cut := time.Now()
-	eventually(t, limit, "takeover after the cut", func() bool { return holds(1) })
-	eventually(t, limit, "an answer after the cut", func() bool { return p.Answered(cut.Add(10 * time.Millisecond)) })
+	site.Eventually(t, limit, "takeover after the cut", func() bool { return holds(1) })
+	site.Eventually(t, limit, "an answer after the cut", func() bool { return p.Answered(cut.Add(10 * time.Millisecond)) })
 	time.Sleep(2 * interval)
 	r := p.Between(cut, time.Now())
 	t.Logf("link cut: %v", r)
 	// The client's gap is bound by our promise only where we take over.
-	if bound := s.MasterDown() + slack(); peer == 0 && r.Gap > bound {
+	if bound := s.MasterDown() + site.Slack(); peer == 0 && r.Gap > bound {
 		t.Errorf("link cut: gap %v, want at most %v", r.Gap, bound)
 	}
 
 	s.LB[0].Port.Mend()
-	eventually(t, limit, "preemption after the return", masterIs(0))
+	site.Eventually(t, limit, "preemption after the return", masterIs(0))
 	time.Sleep(4 * interval)
 
 	if peer == 0 {
@@ -74,24 +75,24 @@ func testKeepalived(t *testing.T, version, peer int) {
 	} else if err := ours.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, limit, "takeover after the clean stop", masterIs(1))
+	site.Eventually(t, limit, "takeover after the clean stop", masterIs(1))
 	time.Sleep(4 * interval)
 
 	// One after the other, never two at a time.
-	var after []advert
-	for _, a := range adverts(seen.Frames()) {
-		if a.at.After(settled) {
+	var after []lab.Advert
+	for _, a := range lab.Adverts(seen.Frames()) {
+		if a.At.After(settled) {
 			after = append(after, a)
-			if int(a.version) != version {
-				t.Fatalf("an advertisement of version %d, want %d", a.version, version)
+			if int(a.Version) != version {
+				t.Fatalf("an advertisement of version %d, want %d", a.Version, version)
 			}
 		}
 	}
 	addr := [2]netip.Addr{netip.MustParseAddr("10.51.0.11"), netip.MustParseAddr("10.51.0.12")}
 	var order []netip.Addr
-	rs := reigns(after, 51)
+	rs := lab.Reigns(after, 51)
 	for _, r := range rs {
-		order = append(order, r.src)
+		order = append(order, r.Source)
 	}
 	want := []netip.Addr{addr[0], addr[1], addr[0], addr[1]}
 	if fmt.Sprint(order) != fmt.Sprint(want) {

@@ -1,4 +1,4 @@
-package integration
+package failover
 
 import (
 	"net/netip"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/integration/lab"
+	"github.com/understudy-ha/understudy/integration/site"
 )
 
 // TestLab shows that the lab itself loses nothing and notices a cut.
@@ -41,7 +42,7 @@ func TestLab(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 		mended := time.Now()
 		c.restore()
-		eventually(t, 3*time.Second, "an answer after "+c.name, func() bool { return p.Answered(mended) })
+		site.Eventually(t, 3*time.Second, "an answer after "+c.name, func() bool { return p.Answered(mended) })
 		if r := p.Between(begin, time.Now()); r.Lost < 150 || r.Gap < 190*time.Millisecond {
 			t.Errorf("%s for 200 ms: %v", c.name, r)
 		} else {
