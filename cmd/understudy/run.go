@@ -30,15 +30,20 @@ that is killed leaves them all in the kernel, and the next start adopts them.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
 			defer stop()
-			return runDaemon(ctx, file)
+			// From the beginning: the default for SIGHUP is to end the process.
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
+			return runDaemon(ctx, file, hangups)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", defaultConfig, "configuration file")
 	return cmd
 }
 
-// runDaemon runs the daemon until ctx ends or it cannot go on.
-func runDaemon(ctx context.Context, file string) error {
+// runDaemon runs the daemon until ctx ends or it cannot go on; each hangup is a
+// reload.
+func runDaemon(ctx context.Context, file string, hangups <-chan os.Signal) error {
 	config, err := configs.Load(file)
 	if err != nil {
 		return refusal(file, err)
@@ -58,9 +63,6 @@ func runDaemon(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	return d.run(ctx, socket, hangups)
 }
 

@@ -165,6 +165,9 @@ func directChild(dir string) error {
 // only where it is a module and nobody else uses it.
 func TestKernelReloaded(t *testing.T) {
 	needKernel(t)
+	if os.Getenv(kernelEnv) != "module" {
+		t.Skip("would unload ip_vs: set " + kernelEnv + "=module if it may")
+	}
 	if modules, err := os.ReadFile("/proc/modules"); err != nil || !strings.Contains("\n"+string(modules), "\nip_vs ") {
 		t.Skipf("needs IPVS as a module: it is not in /proc/modules (%v)", err)
 	}
