@@ -99,8 +99,10 @@ func (d *daemon) set(c *configs.Config) {
 	d.mu.Unlock()
 	d.level.Set(c.Log.Level)
 	d.monitor.Set(checks(c))
-	d.director.Set(c.Director)
+	// First: no role of a virtual router must be taken for that of another one
+	// which has its name now.
 	d.elections.set(c.Routers)
+	d.director.Set(c.Director)
 }
 
 func checks(c *configs.Config) []health.Check {
@@ -159,22 +161,25 @@ func (d *daemon) unchangeable(c *configs.Config) error {
 // run runs every part until ctx ends, then stops them in the order in which a
 // client loses least: the farewell, then the addresses, then the services.
 func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Signal) error {
-	parts, partsCtx := errgroup.WithContext(context.WithoutCancel(ctx))
-	stopping, stop := context.WithCancel(partsCtx)
+	// What stops the parts is not derived from partsCtx: after the failure of one
+	// the others keep the order.
+	alive := context.WithoutCancel(ctx)
+	parts, partsCtx := errgroup.WithContext(alive)
+	stopping, stop := context.WithCancel(alive)
 	defer stop()
 	parts.Go(func() error { return d.links.Run(stopping) })
 	parts.Go(func() error { return d.monitor.Run(stopping) })
 	parts.Go(func() error { return d.announcer.Run(stopping) })
 	parts.Go(func() error { return socket.Run(stopping, d) })
 
-	electing, stopElections := context.WithCancel(partsCtx)
+	electing, stopElections := context.WithCancel(alive)
 	defer stopElections()
 	elected := make(chan struct{})
 	parts.Go(func() error {
 		defer close(elected)
 		return d.elections.run(electing)
 	})
-	directing, stopDirector := context.WithCancel(partsCtx)
+	directing, stopDirector := context.WithCancel(alive)
 	defer stopDirector()
 	directed := make(chan struct{})
 	parts.Go(func() error {

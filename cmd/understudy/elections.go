@@ -22,8 +22,16 @@ type elections struct {
 	mu       sync.Mutex
 	running  context.Context // nil before run
 	speakers map[string]*election
+	places   map[string]place // of every virtual router that was set, by name
 	wg       sync.WaitGroup
 	errs     []error
+}
+
+// place is where a virtual router takes part. A name that has moved from one
+// place to another has no role there yet.
+type place struct {
+	link string
+	vrid uint8
 }
 
 // election is one speaker with what it takes to end it.
@@ -42,10 +50,13 @@ func newElections(links *link.Watcher, log *slog.Logger, bell func()) *elections
 // that are new, and ends those of interfaces that are no longer named.
 func (e *elections) set(routers []configs.VirtualRouter) {
 	byLink := map[string][]speaker.Router{}
+	places := map[string]place{}
 	for _, r := range routers {
+		places[r.Config.Name] = place{link: r.Link, vrid: r.Config.VRID}
 		byLink[r.Link] = append(byLink[r.Link], speaker.Router{Config: r.Config, Source: r.Source, UnicastPeers: r.UnicastPeers})
 	}
 	e.mu.Lock()
+	e.places = places
 	var ended []*election
 	for name, one := range e.speakers {
 		if _, ok := byLink[name]; !ok {
@@ -60,7 +71,7 @@ func (e *elections) set(routers []configs.VirtualRouter) {
 			e.speakers[name] = one
 		}
 		one.speaker.Set(list)
-		if !ok && e.running != nil {
+		if !ok && e.running != nil && e.running.Err() == nil {
 			e.start(name, one)
 		}
 	}
@@ -114,14 +125,17 @@ func (e *elections) run(ctx context.Context) error {
 	return errors.Join(e.errs...)
 }
 
-// status returns what every speaker knows, by the virtual router's name.
+// status returns what every speaker knows, by the virtual router's name. What a
+// speaker tells of a virtual router before it has read the last set is left out.
 func (e *elections) status() map[string]speaker.Status {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	all := map[string]speaker.Status{}
 	for _, one := range e.speakers {
 		for _, s := range one.speaker.Status() {
-			all[s.Config.Name] = s
+			if e.places[s.Config.Name] == (place{link: s.Link, vrid: s.Config.VRID}) {
+				all[s.Config.Name] = s
+			}
 		}
 	}
 	return all

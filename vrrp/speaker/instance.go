@@ -77,7 +77,7 @@ func (in *instance) publish() bool {
 	next := &public{Config: in.config, Unicast: in.unicast(), Status: in.router.Status()}
 	before := in.public.Swap(next)
 	in.changed = false
-	return before == nil || before.Status.State != next.Status.State || before.Status.Reason != next.Status.Reason ||
+	return before == nil || before.Config.Name != next.Config.Name || before.Status.State != next.Status.State || before.Status.Reason != next.Status.Reason ||
 		before.Status.Epoch != next.Status.Epoch || before.Status.Settled != next.Status.Settled
 }
 

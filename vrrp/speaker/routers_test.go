@@ -75,6 +75,23 @@ func TestSetLeavesAloneWhatDidNotChange(t *testing.T) {
 	}
 }
 
+// TestANewNameRingsTheBell: who acts upon a role finds it by the name.
+func TestANewNameRingsTheBell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, _ := pair(t, time.Second)
+		a.with(func() { a.bells = nil })
+		r := web(150, time.Second)
+		r.Name = "www"
+		a.Set([]Router{r})
+		synctest.Wait()
+		a.with(func() {
+			if len(a.bells) != 1 || a.bells[0].status[0].Config.Name != "www" {
+				t.Errorf("bells %+v, want one that tells the new name", a.bells)
+			}
+		})
+	})
+}
+
 func TestARemovedMasterSaysFarewell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, a, b := pair(t, time.Second)

@@ -33,7 +33,7 @@ type Options struct {
 	// Log receives one record per transition and per change of an error. It may
 	// block without any effect on the election; what it misses is counted.
 	Log *slog.Logger
-	// Bell is called after Status has changed in state, reason, epoch or
+	// Bell is called after Status has changed in name, state, reason, epoch or
 	// Settled, and after what follows from that has been sent. It must not
 	// block. Nil means nobody listens.
 	Bell func()
