@@ -48,7 +48,11 @@ func listenControl(path string) (*control, error) {
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		lock.Close()
-		return nil, fmt.Errorf("another understudy runs with the control socket %s; stop it, or give this one a socket of its own ([director.api] socket)", path)
+		return nil, fmt.Errorf("another understudy runs with the control socket %s; stop it, or give this one, if it is for another network namespace, a socket of its own ([director.api] socket)", path)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
+		lock.Close()
+		return nil, fmt.Errorf("%s is there already and is no socket; move it away, or choose another path ([director.api] socket)", path)
 	}
 	// What is there now was left behind: its owner would hold the lock.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -125,6 +125,20 @@ func TestAge(t *testing.T) {
 	}
 }
 
+// TestSocketPathOfAFile shows that a wrong path costs nobody a file.
+func TestSocketPathOfAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "understudy.toml")
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listenControl(path); err == nil || !strings.Contains(err.Error(), "is no socket") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if content, err := os.ReadFile(path); err != nil || string(content) != "x" {
+		t.Errorf("the file now holds %q, %v", content, err)
+	}
+}
+
 // TestSecondDaemon shows that a control socket has one daemon, and that a
 // socket left behind by a killed one is in nobody's way.
 func TestSecondDaemon(t *testing.T) {

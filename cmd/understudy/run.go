@@ -59,6 +59,15 @@ func runDaemon(ctx context.Context, file string, hangups <-chan os.Signal) error
 		return err
 	}
 	defer socket.Close()
+	claim, err := claimNamespace(claimName)
+	switch {
+	case errors.Is(err, errStranger):
+		log.Warn("no protection against a second director here", "err", err)
+	case err != nil:
+		return err
+	default:
+		defer claim.Close()
+	}
 	d, err := newDaemon(file, config, log, level)
 	if err != nil {
 		return err
