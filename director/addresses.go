@@ -38,7 +38,9 @@ func (r *addressRules) want(stopping bool) (map[AddrKey]Want[AddrSpec], bool) {
 	if config == nil {
 		return nil, false
 	}
-	r.director.addresses.report.ledger(r.created.load())
+	if err := r.created.load(); err != nil {
+		r.director.addresses.report.ledger(err)
+	}
 	want, claims := planAddresses(*config, r.director.options.Roles())
 	r.claims = claims
 	if stopping {

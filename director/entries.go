@@ -22,7 +22,9 @@ func (r *entryRules) want(stopping bool) (map[Key]Want[Spec], bool) {
 	if config == nil {
 		return nil, false
 	}
-	r.director.entries.report.ledger(r.created.load())
+	if err := r.created.load(); err != nil {
+		r.director.entries.report.ledger(err)
+	}
 	want := planEntries(*config, r.director.options.Health)
 	if stopping {
 		stop(want)

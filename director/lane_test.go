@@ -255,3 +255,24 @@ func TestStatus(t *testing.T) {
 		}
 	})
 }
+
+// readOnly is a ledger that cannot be written.
+type readOnly struct{}
+
+func (readOnly) Load() ([]director.ServiceKey, error) { return nil, nil }
+func (readOnly) Store([]director.ServiceKey) error    { return errors.New("no space left") }
+
+func TestLedgerThatCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.options.ServiceLedger = readOnly{}
+		s.run()
+		s.d.Set(config)
+		time.Sleep(time.Minute) // many passes
+		synctest.Wait()
+		s.shows(serviceLine)
+		if n := s.lines("no space left"); n != 1 {
+			t.Errorf("the error is logged %d times, want once", n)
+		}
+	})
+}
