@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // Probe asks a server once and returns nil if it is fit. It ends when ctx does.
@@ -51,11 +52,17 @@ func run(ctx context.Context, probe Probe, timeout time.Duration) (failure strin
 // maxFailure bounds the text of a failure, in bytes: some of it is the server's.
 const maxFailure = 200
 
+// short returns text as one line that does nothing to a terminal.
 func short(text string) string {
 	if len(text) > maxFailure {
 		text = text[:maxFailure-3] + "..."
 	}
-	return strings.ToValidUTF8(text, "?")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
 }
 
 // plain says in a few words what went wrong on the network: without addresses

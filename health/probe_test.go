@@ -299,3 +299,17 @@ func TestPanicIsAFailure(t *testing.T) {
 		t.Errorf("the failure is %d bytes long", len(got))
 	}
 }
+
+// TestFailureIsOneHarmlessLine: part of a failure is the server's, a name in its
+// certificate for example, and ends up on a terminal.
+func TestFailureIsOneHarmlessLine(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"certificate is valid for \x1b[2J\tx\r\nup", "certificate is valid for ?[2J?x??up"},
+		{"caf\u00e9 \xff", "caf\u00e9 ?"},
+		{strings.Repeat("x", 300), strings.Repeat("x", 197) + "..."},
+	} {
+		if got := run(t.Context(), func(context.Context) error { return errors.New(c.in) }, time.Minute); got != c.want {
+			t.Errorf("%q became %q, want %q", c.in, got, c.want)
+		}
+	}
+}
