@@ -1,11 +1,16 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 
+	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/configs"
@@ -20,15 +25,38 @@ func (f *socketFlags) register(cmd *cobra.Command) {
 }
 
 // path returns the socket: the one that was asked for, or the configuration's,
-// or, when that cannot be read by this user, the default.
-func (f *socketFlags) path() string {
+// errors elsewhere in it or not, since these are what a reload is refused for.
+// Where there is no default configuration, or this user cannot read it, it is
+// the default.
+func (f *socketFlags) path() (string, error) {
 	if f.socket != "" {
-		return f.socket
+		return f.socket, nil
 	}
 	if c, err := configs.Load(f.config); err == nil {
-		return c.Socket
+		return c.Socket, nil
 	}
-	return configs.DefaultSocket
+	var file struct {
+		Director struct {
+			API struct{ Socket string }
+		}
+	}
+	_, err := toml.DecodeFile(f.config, &file)
+	switch {
+	case err == nil:
+		return cmp.Or(file.Director.API.Socket, configs.DefaultSocket), nil
+	case f.config == defaultConfig && (errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)):
+		return configs.DefaultSocket, nil
+	}
+	return "", fmt.Errorf("cannot tell the control socket from %s (%w); name it with --socket", f.config, err)
+}
+
+// call asks the daemon for path.
+func (f *socketFlags) call(ctx context.Context, method, path string) ([]byte, error) {
+	socket, err := f.path()
+	if err != nil {
+		return nil, err
+	}
+	return call(ctx, socket, method, path)
 }
 
 func statusCommand() *cobra.Command {
@@ -39,7 +67,7 @@ func statusCommand() *cobra.Command {
 		Short: "Show what the running daemon does and why",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			body, err := call(cmd.Context(), flags.path(), http.MethodGet, statusPath)
+			body, err := flags.call(cmd.Context(), http.MethodGet, statusPath)
 			if err != nil {
 				return err
 			}
@@ -71,7 +99,7 @@ exit status is 1, and the daemon goes on with what it had. What did not change
 is not touched.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := call(cmd.Context(), flags.path(), http.MethodPost, reloadPath)
+			_, err := flags.call(cmd.Context(), http.MethodPost, reloadPath)
 			return err
 		},
 	}
@@ -88,7 +116,7 @@ func traceCommand() *cobra.Command {
 what the election decided on each, in the form that the simulator replays.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body, err := call(cmd.Context(), flags.path(), http.MethodGet, tracePath+"?router="+url.QueryEscape(args[0]))
+			body, err := flags.call(cmd.Context(), http.MethodGet, tracePath+"?router="+url.QueryEscape(args[0]))
 			if err != nil {
 				return err
 			}

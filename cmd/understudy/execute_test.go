@@ -125,6 +125,18 @@ func TestAge(t *testing.T) {
 	}
 }
 
+// TestStatusBeforeTheFirstTransition: a virtual router that has just been added
+// has been so for no time that could be told.
+func TestStatusBeforeTheFirstTransition(t *testing.T) {
+	var b bytes.Buffer
+	if err := writeStatus(&b, statusReply{AsOf: time.Unix(1e9, 0), Started: time.Unix(1e9, 0), Loaded: time.Unix(1e9, 0), Routers: []routerStatus{{Name: "web", State: "init"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^web .* init +- +- `).MatchString(b.String()) {
+		t.Errorf("printed:\n%s", b.String())
+	}
+}
+
 // TestSocketPathOfAFile shows that a wrong path costs nobody a file.
 func TestSocketPathOfAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "understudy.toml")

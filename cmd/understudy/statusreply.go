@@ -29,7 +29,7 @@ type routerStatus struct {
 	Priority       uint8             `json:"priority"`
 	IntervalNS     time.Duration     `json:"advert_interval_ns"`
 	State          string            `json:"state"`
-	Since          time.Time         `json:"since"`
+	Since          time.Time         `json:"since,omitzero"`
 	Reason         string            `json:"reason"`
 	Master         string            `json:"master,omitzero"` // primary address of the current master
 	MasterPriority uint8             `json:"master_priority,omitzero"`

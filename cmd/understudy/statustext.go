@@ -12,7 +12,12 @@ import (
 // service, what is wrong marked with "!".
 func writeStatus(w io.Writer, s statusReply) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	ago := func(t time.Time) string { return age(s.AsOf.Sub(t)) }
+	ago := func(t time.Time) string {
+		if t.IsZero() {
+			return "-"
+		}
+		return age(s.AsOf.Sub(t))
+	}
 	fmt.Fprintf(tw, "%s  understudy %s, pid %d, up %s, %s loaded %s ago\n", s.RouterID, s.Version, s.PID, ago(s.Started), s.Config, ago(s.Loaded))
 	if s.Refused != "" {
 		fmt.Fprintf(tw, "! the last reload was refused:\n%s\n", indent(s.Refused, "!   "))
@@ -47,10 +52,6 @@ func writeStatus(w io.Writer, s statusReply) error {
 		}
 		fmt.Fprintln(tw, "  REAL SERVER\tFORWARD\tWEIGHT\tTABLE\tHEALTH\tFOR\tACTIVE\tINACTIVE\tLAST ERROR")
 		for _, d := range v.Servers {
-			since := "-"
-			if !d.Since.IsZero() {
-				since = ago(d.Since)
-			}
 			table := "in"
 			if !d.InTable {
 				table = "out"
@@ -60,7 +61,7 @@ func writeStatus(w io.Writer, s statusReply) error {
 				lastError = d.Error
 			}
 			fmt.Fprintf(tw, "%s %s\t%s\t%d\t%s\t%s\t%s\t%d\t%d\t%s\n", mark(d.Health == "down" || d.Error != ""),
-				d.Address, d.Forward, d.Weight, table, d.Health, since, d.Active, d.Inactive, lastError)
+				d.Address, d.Forward, d.Weight, table, d.Health, ago(d.Since), d.Active, d.Inactive, lastError)
 		}
 	}
 	return tw.Flush()
