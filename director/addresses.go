@@ -1,6 +1,7 @@
 package director
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -22,6 +23,7 @@ type addressRules struct {
 type mark struct {
 	role  uint64 // epoch of the role
 	epoch uint64 // of the announcement
+	hw    string // hardware address then; empty: not known
 }
 
 func (d *Director) addressRules() *addressRules {
@@ -144,7 +146,8 @@ func (r *addressRules) blind(map[AddrKey]Want[AddrSpec]) {
 }
 
 // announce sets the announcements to the addresses that are both claimed and
-// held. The epoch of one moves on if its role was taken over or it was created.
+// held. The epoch of one moves on if its role was taken over, it was created, or
+// its interface got another hardware address.
 func (r *addressRules) announce(held map[AddrKey]AddrSpec, created map[AddrKey]bool) {
 	if r.director.options.Announcer == nil {
 		return
@@ -156,10 +159,12 @@ func (r *addressRules) announce(held map[AddrKey]AddrSpec, created map[AddrKey]b
 			continue
 		}
 		m, ok := r.marks[k]
-		if !ok || m.role != claim.Epoch || created[k] {
+		hw := cmp.Or(r.director.options.HWAddr(k.Link), m.hw)
+		if !ok || m.role != claim.Epoch || created[k] || m.hw != "" && m.hw != hw {
 			r.epoch++
 			m = mark{role: claim.Epoch, epoch: r.epoch}
 		}
+		m.hw = hw
 		marks[k] = m
 		target := garp.Target{Link: k.Link, Address: k.Prefix.Addr()}
 		if other, ok := claims[target]; !ok || other.Epoch < m.epoch {

@@ -36,6 +36,11 @@ type Options struct {
 	Roles  func() map[string]RoleState
 	Health func(health.Check) health.Status
 
+	// HWAddr reports the present hardware address of an interface, empty if it is
+	// not known, like Roles. A change announces again what the interface holds:
+	// the neighbours know the old one. Nil: it does not change.
+	HWAddr func(link string) string
+
 	// The ledgers of the services and of the addresses; nil: what this
 	// process creates is remembered only as long as it runs.
 	ServiceLedger Ledger[ServiceKey]
@@ -69,6 +74,9 @@ func New(o Options) *Director {
 	}
 	if o.Health == nil {
 		o.Health = func(health.Check) health.Status { return health.Status{} }
+	}
+	if o.HWAddr == nil {
+		o.HWAddr = func(string) string { return "" }
 	}
 	d := &Director{options: o}
 	d.addresses = newLane(addressKind(), o.Addresses, d.addressRules(), o.Resync, o.Log.With("lane", "addresses"))

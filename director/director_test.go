@@ -269,3 +269,44 @@ func TestManyChangesAreCounted(t *testing.T) {
 		}
 	})
 }
+
+// TestHardwareAddress: a bridge, a bond or an operator gives an interface another
+// hardware address, and the neighbours have the old one.
+func TestHardwareAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		var mu sync.Mutex
+		now := ""
+		s.options.HWAddr = func(string) string {
+			mu.Lock()
+			defer mu.Unlock()
+			return now
+		}
+		s.run()
+		s.d.Set(config)
+		s.become(director.RoleMaster, 1)
+		epoch := s.epoch()
+		for _, c := range []struct {
+			name, hw string
+			again    bool
+		}{
+			{"known at last", "02:00:00:00:00:01", false},
+			{"the same", "02:00:00:00:00:01", false},
+			{"another", "02:00:00:00:00:02", true},
+			{"not known for a while", "", false},
+			{"known again", "02:00:00:00:00:02", false},
+			{"another after not being known", "", false},
+			{"another after that", "02:00:00:00:00:03", true},
+		} {
+			mu.Lock()
+			now = c.hw
+			mu.Unlock()
+			s.d.RingAddresses()
+			synctest.Wait()
+			if got := s.epoch(); (got != epoch) != c.again {
+				t.Errorf("%s: announced again: %v, want %v", c.name, got != epoch, c.again)
+			}
+			epoch = s.epoch()
+		}
+	})
+}

@@ -72,6 +72,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		Announcer:     d.announcer,
 		Roles:         d.elections.roles,
 		Health:        d.monitor.Lookup,
+		HWAddr:        d.hardware,
 		ServiceLedger: ipvs.NewLedger[director.ServiceKey](ledger + ".services"),
 		AddressLedger: ipvs.NewLedger[director.AddrKey](ledger + ".addresses"),
 		Log:           log,
@@ -82,6 +83,12 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 }
 
 func (d *daemon) ring() { d.director.Ring() }
+
+// hardware returns the hardware address of an interface, empty if it has none.
+func (d *daemon) hardware(name string) string {
+	state, _ := d.links.State(name)
+	return state.HWAddr.String()
+}
 
 // needs reports what the configuration needs of the kernel and cannot have.
 func (d *daemon) needs(c *configs.Config) error {
