@@ -198,16 +198,15 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	d.log.Info("started", "version", version(), "config", d.file,
 		"virtual_routers", len(config.Routers), "services", len(config.Director.Services))
 	notify(d.log, sd.SdNotifyReady)
-	for running := true; running; {
-		select {
-		case <-hangups:
-			_ = d.reload(ctx) // it has logged its error
-		case <-ctx.Done():
-			running = false
-		case <-partsCtx.Done(): // a part has failed; the others stop cleanly
-			running = false
-		}
+	// A stop waits for no reload: a file may be on a server that does not answer.
+	listening, deafen := context.WithCancel(ctx)
+	defer deafen()
+	go d.follow(listening, hangups)
+	select {
+	case <-ctx.Done():
+	case <-partsCtx.Done(): // a part has failed; the others stop cleanly
 	}
+	deafen()
 	notify(d.log, sd.SdNotifyStopping)
 	stopElections()
 	<-elected
@@ -218,6 +217,18 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	d.table.Close()
 	d.log.Info("stopped")
 	return err
+}
+
+// follow makes a reload of each hangup until ctx ends.
+func (d *daemon) follow(ctx context.Context, hangups <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			_ = d.reload(ctx) // it has logged its error
+		}
+	}
 }
 
 // running returns the configuration in force, when it was loaded, and why the
