@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -30,6 +31,8 @@ that is killed leaves them all in the kernel, and the next start adopts them.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
 			defer stop()
+			// Whoever reads the log may go away, which is no reason to end.
+			signal.Ignore(syscall.SIGPIPE)
 			// From the beginning: the default for SIGHUP is to end the process.
 			hangups := make(chan os.Signal, 1)
 			signal.Notify(hangups, syscall.SIGHUP)
@@ -50,7 +53,12 @@ func runDaemon(ctx context.Context, file string, hangups <-chan os.Signal) error
 	}
 	level := new(slog.LevelVar)
 	level.Set(config.Log.Level)
-	log := newLogger(config, level)
+	spool := newSpool()
+	log := newLogger(spool, config, level)
+	go spool.run(os.Stderr, func(lines uint64) {
+		newLogger(os.Stderr, config, level).Warn("log too slow, lines lost", "lines", lines)
+	})
+	defer spool.close()
 	for _, w := range config.Warnings {
 		log.Warn(w.String())
 	}
@@ -85,7 +93,7 @@ func refusal(file string, err error) error {
 	return err
 }
 
-func newLogger(c *configs.Config, level slog.Leveler) *slog.Logger {
+func newLogger(w io.Writer, c *configs.Config, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if os.Getenv("JOURNAL_STREAM") != "" { // the journal has its own clock
 		options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
@@ -96,9 +104,9 @@ func newLogger(c *configs.Config, level slog.Leveler) *slog.Logger {
 		}
 	}
 	if c.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+		return slog.New(slog.NewJSONHandler(w, options))
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, options))
+	return slog.New(slog.NewTextHandler(w, options))
 }
 
 // notify tells the service manager, if there is one; it is never worth more
