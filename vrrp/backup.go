@@ -52,7 +52,9 @@ func (r *Router) hearAsBackup(now time.Time, rx Received) Output {
 		}
 		return Output{}
 	}
-	r.status.Master, r.status.MasterPriority = rx.Src, a.Priority
+	// A worse master settles it too: what we hold from before is its, until we
+	// take over.
+	r.status.Master, r.status.MasterPriority, r.status.Settled = rx.Src, a.Priority, true
 	if a.Priority >= r.config.Priority {
 		r.lowerSince = time.Time{}
 	} else if r.lowerSince.IsZero() {

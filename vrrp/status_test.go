@@ -31,7 +31,7 @@ func TestStatus(t *testing.T) {
 			"a worse master is seen, not accepted", v3(),
 			asBackup(step{sec, heard(v3(), lower, 50, 2*sec), nothing.dropping(DropPriority), down100}),
 			Status{
-				State: StateBackup, Since: t0, Reason: ReasonStartup, Settled: false,
+				State: StateBackup, Since: t0, Reason: ReasonStartup, Settled: true,
 				Master: lower, MasterPriority: 50, MasterInterval: sec,
 			},
 		},
