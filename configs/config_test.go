@@ -67,7 +67,7 @@ func TestPair(t *testing.T) {
 				Link: "eth0",
 				Config: vrrp.Config{
 					Name: "web", VRID: 51, Version: vrrp.V3, Priority: tt.priority, Interval: 100 * time.Millisecond,
-					Preempt: true, Addresses: []netip.Addr{vip},
+					Preempt: true, PreemptDelay: time.Second, Addresses: []netip.Addr{vip},
 				},
 			}},
 			Director: director.Config{

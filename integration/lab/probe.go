@@ -1,58 +1,39 @@
 package lab
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
-	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// freebind lets a socket bind an address that the node does not hold yet.
-func freebind(_, _ string, c syscall.RawConn) error {
-	var err error
-	if cerr := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
-	}); cerr != nil {
-		return cerr
-	}
-	return err
-}
-
-// deepQueue gives a socket a receive queue that outlasts a busy machine.
-func deepQueue(_, _ string, c syscall.RawConn) error {
-	var err error
-	if cerr := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
-	}); cerr != nil {
-		return cerr
-	}
-	return err
-}
-
 // settleTime is how long an answer may take before its probe counts as lost.
 const settleTime = 300 * time.Millisecond
 
 // Prober sends numbered UDP datagrams at a fixed rate and notes which of them
-// are answered.
+// are answered. It is one thread with its own system calls, few of them: where
+// the kernel is slow, the probes must not take the processor from the probed.
 type Prober struct {
-	conn *net.UDPConn
-	stop chan struct{}
-	wg   sync.WaitGroup
+	fd     int
+	target netip.AddrPort
+	every  time.Duration
+	ended  chan struct{}
 
-	mu     sync.Mutex
-	probes []probe
+	mu      sync.Mutex
+	stopped bool
+	origin  time.Time // of the probes' times
+	probes  []probe
 }
 
+// probe is one datagram; its number is its place in the list.
 type probe struct {
-	sent     time.Time
-	answered time.Time // zero: not yet
+	sent     time.Duration // since the origin
+	answered bool
 	by       string
 }
 
@@ -71,82 +52,88 @@ func (r Report) String() string {
 // Probe starts a Prober in the node.
 func (n *Node) Probe(target netip.AddrPort, every time.Duration) *Prober {
 	n.lab.tb.Helper()
-	p := &Prober{stop: make(chan struct{})}
+	p := &Prober{target: target, every: every, ended: make(chan struct{})}
 	n.Must("probe "+target.String(), func() error {
 		// Not connected: errors that ICMP brings are losses, not ends.
-		lc := net.ListenConfig{Control: deepQueue}
-		c, err := lc.ListenPacket(context.Background(), "udp4", "0.0.0.0:0")
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
-			return err
+			return fmt.Errorf("open socket: %w", err)
 		}
-		p.conn = c.(*net.UDPConn)
-		return nil
+		p.fd = fd
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
 	})
-	p.wg.Go(func() { p.send(target, every) })
-	p.wg.Go(func() { p.receive(target) })
+	go p.run()
 	n.lab.tb.Cleanup(p.Stop)
 	return p
 }
 
-func (p *Prober) send(target netip.AddrPort, every time.Duration) {
+// monotonic reads the clock that ClockNanosleep sleeps by.
+func monotonic() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return time.Duration(ts.Nano())
+}
+
+func (p *Prober) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(p.ended)
+	defer unix.Close(p.fd)
+	to := &unix.SockaddrInet4{Port: int(p.target.Port()), Addr: p.target.Addr().As4()}
 	b := make([]byte, 8)
-	next := time.Now()
-	for {
-		select {
-		case <-p.stop:
-			_ = p.conn.Close()
-			return
-		case <-time.After(time.Until(next)):
-		}
+	p.mu.Lock()
+	p.origin = time.Now()
+	p.mu.Unlock()
+	start := monotonic()
+	in := newInbox()
+	looked := start
+	for next := start; ; {
+		ts := unix.NsecToTimespec(int64(next))
+		_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil)
+		now := monotonic()
+		p.mu.Lock()
+		stopped, seq := p.stopped, len(p.probes)
 		// What the timer was late for is sent at once: the rate holds.
-		for now := time.Now(); !next.After(now); next = next.Add(every) {
-			p.mu.Lock()
-			seq := len(p.probes)
-			p.probes = append(p.probes, probe{sent: time.Now()})
-			p.mu.Unlock()
+		for ; next <= now; next += p.every {
+			p.probes = append(p.probes, probe{sent: now - start})
+		}
+		due := len(p.probes)
+		p.mu.Unlock()
+		if stopped {
+			return
+		}
+		for ; seq < due; seq++ {
 			binary.BigEndian.PutUint64(b, uint64(seq))
-			_, _ = p.conn.WriteToUDPAddrPort(b, target)
+			_ = unix.Sendto(p.fd, b, 0, to)
+		}
+		if now-looked >= 4*time.Millisecond { // when an answer came does not matter, only that it did
+			looked = now
+			p.note(in.receive(p.fd))
 		}
 	}
 }
 
-func (p *Prober) receive(target netip.AddrPort) {
-	b := make([]byte, 512)
-	for {
-		k, from, err := p.conn.ReadFromUDPAddrPort(b)
-		now := time.Now()
-		if err != nil {
-			select {
-			case <-p.stop:
-				return
-			default:
-				continue
-			}
-		}
-		if k < 8 || from.Addr().Unmap() != target.Addr() {
+// note marks the probes that datagrams answer.
+func (p *Prober) note(datagrams []datagram) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range datagrams {
+		if len(d.data) < 8 || d.from != p.target.Addr() {
 			continue
 		}
-		seq := binary.BigEndian.Uint64(b)
-		p.mu.Lock()
-		if seq < uint64(len(p.probes)) && p.probes[seq].answered.IsZero() {
-			p.probes[seq].answered = now
-			p.probes[seq].by = string(b[8:k])
+		seq := binary.BigEndian.Uint64(d.data)
+		if seq < uint64(len(p.probes)) && !p.probes[seq].answered {
+			p.probes[seq].answered, p.probes[seq].by = true, string(d.data[8:])
 		}
-		p.mu.Unlock()
 	}
 }
 
 // Stop ends the Prober.
 func (p *Prober) Stop() {
 	p.mu.Lock()
-	select {
-	case <-p.stop:
-	default:
-		close(p.stop)
-	}
+	p.stopped = true
 	p.mu.Unlock()
-	_ = p.conn.SetReadDeadline(time.Now())
-	p.wg.Wait()
+	<-p.ended
 }
 
 // Answered reports whether a probe sent at or after t has been answered.
@@ -154,10 +141,10 @@ func (p *Prober) Answered(t time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, q := range slices.Backward(p.probes) {
-		if q.sent.Before(t) {
+		if q.sent < t.Sub(p.origin) {
 			return false
 		}
-		if !q.answered.IsZero() {
+		if q.answered {
 			return true
 		}
 	}
@@ -171,28 +158,29 @@ func (p *Prober) Between(from, to time.Time) Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := Report{By: map[string]int{}}
-	var lost time.Time // the first of those lost in a row; zero: none
-	gap := func(end time.Time) {
-		if d := end.Sub(lost); !lost.IsZero() && d > r.Gap {
-			r.Gap, r.GapStart = d, lost
+	first, end := from.Sub(p.origin), to.Sub(p.origin)
+	lost := time.Duration(-1) // when the first of those lost in a row was sent; -1: none
+	gap := func(until time.Duration) {
+		if lost >= 0 && until-lost > r.Gap {
+			r.Gap, r.GapStart = until-lost, p.origin.Add(lost)
 		}
 	}
 	for _, q := range p.probes {
-		if q.sent.Before(from) || q.sent.After(to) {
+		if q.sent < first || q.sent > end {
 			continue
 		}
 		r.Sent++
-		if q.answered.IsZero() {
+		if !q.answered {
 			r.Lost++
-			if lost.IsZero() {
+			if lost < 0 {
 				lost = q.sent
 			}
 			continue
 		}
 		r.By[q.by]++
 		gap(q.sent)
-		lost = time.Time{}
+		lost = -1
 	}
-	gap(to)
+	gap(end)
 	return r
 }

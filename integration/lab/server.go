@@ -9,8 +9,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Answer is what a Server says to a request.
@@ -26,7 +29,8 @@ type Server struct {
 	sick     atomic.Bool
 	requests atomic.Int64
 	http     *http.Server
-	conns    []io.Closer
+	stopped  atomic.Bool
+	echoes   sync.WaitGroup
 }
 
 // Serve starts an HTTP server on each of the TCP addresses and a UDP echo on
@@ -59,34 +63,40 @@ func (n *Node) Serve(tcp, udp []string) *Server {
 		})
 	}
 	for _, addr := range udp {
-		n.Must("listen on "+addr, func() error {
-			lc := net.ListenConfig{Control: freebind}
-			conn, err := lc.ListenPacket(context.Background(), "udp4", addr)
-			if err != nil {
-				return err
-			}
-			s.conns = append(s.conns, conn)
-			go s.echo(conn)
-			return nil
-		})
+		n.Must("listen on "+addr, func() error { return s.listenEcho(netip.MustParseAddrPort(addr)) })
 	}
 	n.lab.tb.Cleanup(s.Stop)
 	return s
 }
 
-// echo sends every datagram back with the node's name behind it.
-func (s *Server) echo(conn net.PacketConn) {
-	b := make([]byte, 512)
-	for {
-		k, from, err := conn.ReadFrom(b[:256])
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			continue
-		}
-		_, _ = conn.WriteTo(append(b[:k], s.node.Name...), from)
+// listenEcho starts a thread that sends every datagram back with the node's name
+// behind it. The node need not hold the address yet.
+func (s *Server) listenEcho(addr netip.AddrPort) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open socket: %w", err)
 	}
+	tv := unix.NsecToTimeval(int64(100 * time.Millisecond)) // wakes up so often to see whether it is to end
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv),
+		unix.Bind(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}),
+	)
+	if err != nil {
+		return errors.Join(err, unix.Close(fd))
+	}
+	s.echoes.Go(func() {
+		defer unix.Close(fd)
+		b := make([]byte, 512)
+		for !s.stopped.Load() {
+			k, from, err := unix.Recvfrom(fd, b[:256], 0)
+			if err != nil {
+				continue
+			}
+			_ = unix.Sendto(fd, append(b[:k], s.node.Name...), 0, from)
+		}
+	})
+	return nil
 }
 
 // Sicken makes the health page fail, or succeed again.
@@ -98,9 +108,8 @@ func (s *Server) Requests() int64 { return s.requests.Load() }
 // Stop ends the server at once: connections are reset, new ones refused.
 func (s *Server) Stop() {
 	_ = s.http.Close()
-	for _, c := range s.conns {
-		_ = c.Close()
-	}
+	s.stopped.Store(true)
+	s.echoes.Wait()
 }
 
 // HoldVIP makes the node a real server for direct routing: it takes packets to
