@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -40,7 +41,7 @@ func version() string {
 			}
 		}
 	}
-	if revision != "" {
+	if revision != "" && !strings.Contains(v, revision) { // a version made up from git has it
 		v += " (" + revision + modified + ")"
 	}
 	return v + " " + info.GoVersion
