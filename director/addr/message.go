@@ -3,83 +3,23 @@ package addr
 import (
 	"encoding/binary"
 	"fmt"
-	"iter"
 	"net/netip"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/director"
+	"github.com/understudy-ha/understudy/director/link"
 )
 
 // From linux/if_addr.h, linux/if_link.h and linux/ip.h; golang.org/x/sys lacks them.
 const (
-	ifaProto                  = 11     // IFA_PROTO, u8, kernel 5.18 or later
-	devconfPromoteSecondaries = 20     // IPV4_DEVCONF_PROMOTE_SECONDARIES
-	nlaTypeMask               = 0x3fff // NLA_TYPE_MASK, without the flags
+	ifaProto                  = 11 // IFA_PROTO, u8, kernel 5.18 or later
+	devconfPromoteSecondaries = 20 // IPV4_DEVCONF_PROMOTE_SECONDARIES
 )
-
-// entry is one address as the kernel lists it.
-type entry struct {
-	index     int
-	prefix    netip.Prefix // local address, host bits kept
-	tag       uint8        // IFA_PROTO, 0 if there is none
-	secondary bool         // IPv4: goes away with the primary address of its subnet
-}
-
-// attributes yields the type (without flags) and the value of each attribute in
-// b and stops at the first one that does not fit.
-func attributes(b []byte) iter.Seq2[uint16, []byte] {
-	return func(yield func(uint16, []byte) bool) {
-		for len(b) >= unix.SizeofRtAttr {
-			size := int(binary.NativeEndian.Uint16(b))
-			if size < unix.SizeofRtAttr || size > len(b) {
-				return
-			}
-			if !yield(binary.NativeEndian.Uint16(b[2:])&nlaTypeMask, b[unix.SizeofRtAttr:size]) {
-				return
-			}
-			b = b[min(nlAlign(size), len(b)):]
-		}
-	}
-}
 
 // nlAlign rounds n up to the alignment of netlink messages and attributes.
 func nlAlign(n int) int { return (n + 3) &^ 3 }
-
-// parseAddress decodes the body of an RTM_NEWADDR message.
-func parseAddress(b []byte) (entry, error) {
-	if len(b) < unix.SizeofIfAddrmsg {
-		return entry{}, fmt.Errorf("parse address: %d bytes are too short", len(b))
-	}
-	bits := int(b[1])
-	e := entry{
-		index:     int(binary.NativeEndian.Uint32(b[4:])),
-		secondary: b[0] == unix.AF_INET && b[2]&unix.IFA_F_SECONDARY != 0,
-	}
-	var address, local netip.Addr
-	for typ, value := range attributes(b[unix.SizeofIfAddrmsg:]) {
-		switch typ {
-		case unix.IFA_ADDRESS:
-			address, _ = netip.AddrFromSlice(value)
-		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(value)
-		case ifaProto:
-			if len(value) == 1 {
-				e.tag = value[0]
-			}
-		}
-	}
-	// With a peer IFA_ADDRESS is the peer's; IPv6 without one has no IFA_LOCAL.
-	if !local.IsValid() {
-		local = address
-	}
-	e.prefix = netip.PrefixFrom(local, bits)
-	if !e.prefix.IsValid() || local.Is4() != (b[0] == unix.AF_INET) {
-		return entry{}, fmt.Errorf("parse address: family %d with address %v and prefix length %d", b[0], local, bits)
-	}
-	return e, nil
-}
 
 // parseLink decodes the body of an RTM_NEWLINK message: the index, and whether
 // promote_secondaries is set on the interface itself.
@@ -88,15 +28,15 @@ func parseLink(b []byte) (index int, promotes bool, err error) {
 		return 0, false, fmt.Errorf("parse link: %d bytes are too short", len(b))
 	}
 	index = int(int32(binary.NativeEndian.Uint32(b[4:])))
-	for typ, spec := range attributes(b[unix.SizeofIfInfomsg:]) {
+	for typ, spec := range link.Attributes(b[unix.SizeofIfInfomsg:]) {
 		if typ != unix.IFLA_AF_SPEC {
 			continue
 		}
-		for family, conf := range attributes(spec) {
+		for family, conf := range link.Attributes(spec) {
 			if family != unix.AF_INET {
 				continue
 			}
-			for typ, values := range attributes(conf) {
+			for typ, values := range link.Attributes(conf) {
 				const at = (devconfPromoteSecondaries - 1) * 4
 				if typ == unix.IFLA_INET_CONF && len(values) >= at+4 {
 					promotes = binary.NativeEndian.Uint32(values[at:]) != 0
@@ -130,7 +70,7 @@ func parseLinkName(b []byte) string {
 	if len(b) < unix.SizeofIfInfomsg {
 		return ""
 	}
-	for typ, name := range attributes(b[unix.SizeofIfInfomsg:]) {
+	for typ, name := range link.Attributes(b[unix.SizeofIfInfomsg:]) {
 		if typ == unix.IFLA_IFNAME {
 			return unix.ByteSliceToString(name)
 		}

@@ -72,23 +72,23 @@ func (t *Table) List(ctx context.Context) (map[director.AddrKey]director.AddrSpe
 		return nil, err
 	}
 	for _, e := range entries {
-		name, ok := names[e.index]
-		ours := e.tag == link.Protocol
-		if !ok || !ours && (!slices.Contains(t.links, name) || e.prefix.Addr().Is6() && e.prefix.Addr().IsLinkLocalUnicast()) {
+		name, ok := names[e.Index]
+		ours := e.Tag == link.Protocol
+		if !ok || !ours && (!slices.Contains(t.links, name) || e.Prefix.Addr().Is6() && e.Prefix.Addr().IsLinkLocalUnicast()) {
 			continue
 		}
-		list[director.AddrKey{Link: name, Prefix: e.prefix}] = director.AddrSpec{Ours: ours}
+		list[director.AddrKey{Link: name, Prefix: e.Prefix}] = director.AddrSpec{Ours: ours}
 	}
 	return list, nil
 }
 
 // nameStrays adds the names of interfaces that hold an address with our tag and
 // are not in names.
-func (t *Table) nameStrays(ctx context.Context, entries []entry, names map[int]string) error {
+func (t *Table) nameStrays(ctx context.Context, entries []link.Address, names map[int]string) error {
 	var strays []int
 	for _, e := range entries {
-		if _, ok := names[e.index]; !ok && e.tag == link.Protocol && !slices.Contains(strays, e.index) {
-			strays = append(strays, e.index)
+		if _, ok := names[e.Index]; !ok && e.Tag == link.Protocol && !slices.Contains(strays, e.Index) {
+			strays = append(strays, e.Index)
 		}
 	}
 	reqs := make([]*nl.NetlinkRequest, len(strays))
@@ -171,10 +171,10 @@ func (t *Table) resolve(ctx context.Context, names []string) []linkInfo {
 }
 
 // entries dumps the addresses of a family on all interfaces.
-func (t *Table) entries(ctx context.Context, family int) ([]entry, error) {
-	var entries []entry
+func (t *Table) entries(ctx context.Context, family int) ([]link.Address, error) {
+	var entries []link.Address
 	err := t.socket.dump(ctx, func() *nl.NetlinkRequest { return dumpRequest(family) }, func(body []byte) error {
-		e, err := parseAddress(body)
+		e, err := link.ParseAddress(body)
 		if err == nil {
 			entries = append(entries, e)
 		}
@@ -232,8 +232,8 @@ func (t *Table) run(ctx context.Context, changes []change, links map[string]*lin
 	}
 	entries, err := t.entries(ctx, unix.AF_INET6)
 	for _, c := range elsewhere {
-		present := slices.ContainsFunc(entries, func(e entry) bool {
-			return e.index == links[c.Key.Link].index && e.prefix == c.Key.Prefix
+		present := slices.ContainsFunc(entries, func(e link.Address) bool {
+			return e.Index == links[c.Key.Link].index && e.Prefix == c.Key.Prefix
 		})
 		switch {
 		case err != nil:
@@ -280,17 +280,17 @@ func (t *Table) promote(ctx context.Context, deletes []change, links map[string]
 
 // losesMore reports whether deleting the addresses in going would make the
 // kernel delete another one on the interface.
-func losesMore(entries []entry, name string, index int, going map[director.AddrKey]bool) bool {
-	goes := func(e entry) bool {
-		return going[director.AddrKey{Link: name, Prefix: e.prefix}]
+func losesMore(entries []link.Address, name string, index int, going map[director.AddrKey]bool) bool {
+	goes := func(e link.Address) bool {
+		return going[director.AddrKey{Link: name, Prefix: e.Prefix}]
 	}
 	stays := make(map[netip.Prefix]bool) // subnets with secondaries that are to stay
 	for _, e := range entries {
-		if e.index == index && e.secondary && !goes(e) {
-			stays[e.prefix.Masked()] = true
+		if e.Index == index && e.Secondary && !goes(e) {
+			stays[e.Prefix.Masked()] = true
 		}
 	}
-	return slices.ContainsFunc(entries, func(e entry) bool {
-		return e.index == index && !e.secondary && goes(e) && stays[e.prefix.Masked()]
+	return slices.ContainsFunc(entries, func(e link.Address) bool {
+		return e.Index == index && !e.Secondary && goes(e) && stays[e.Prefix.Masked()]
 	})
 }

@@ -26,12 +26,13 @@ type iface struct {
 	hwaddr net.HardwareAddr
 }
 
-// addr is one message of an RTM_GETADDR dump.
-type addr struct {
-	index  int
-	prefix netip.Prefix
-	ours   bool // tagged with Protocol
-	usable bool // not tentative and not a duplicate (RFC 4862)
+// Address is an address of an interface, as the kernel tells it.
+type Address struct {
+	Index     int          // of the interface
+	Prefix    netip.Prefix // address of this host with its prefix length, host bits kept
+	Tag       uint8        // IFA_PROTO, 0 if there is none; Protocol: ours
+	Secondary bool         // IPv4: goes away with the primary address of its subnet
+	Usable    bool         // not tentative and not a duplicate (RFC 4862)
 }
 
 // parseIface decodes the body of an RTM_NEWLINK message (struct ifinfomsg and
@@ -45,7 +46,7 @@ func parseIface(b []byte) (iface, error) {
 		index: int(int32(binary.NativeEndian.Uint32(b[4:]))),
 		up:    flags&carrying == carrying,
 	}
-	for kind, value := range attributes(b[unix.SizeofIfInfomsg:]) {
+	for kind, value := range Attributes(b[unix.SizeofIfInfomsg:]) {
 		switch kind {
 		case unix.IFLA_IFNAME:
 			i.name = unix.ByteSliceToString(value)
@@ -59,17 +60,20 @@ func parseIface(b []byte) (iface, error) {
 	return i, nil
 }
 
-// parseAddr decodes the body of an RTM_NEWADDR message (struct ifaddrmsg and
+// ParseAddress decodes the body of an RTM_NEWADDR message (struct ifaddrmsg and
 // its attributes). IFA_LOCAL is the address of this host; IFA_ADDRESS is the
 // peer's where there is a peer, and otherwise the same.
-func parseAddr(b []byte) (addr, error) {
+func ParseAddress(b []byte) (Address, error) {
 	if len(b) < unix.SizeofIfAddrmsg {
-		return addr{}, fmt.Errorf("parse address message: %d bytes", len(b))
+		return Address{}, fmt.Errorf("parse address message: %d bytes", len(b))
 	}
 	bits, flags := int(b[1]), uint32(b[2])
-	a := addr{index: int(binary.NativeEndian.Uint32(b[4:]))}
+	a := Address{
+		Index:     int(binary.NativeEndian.Uint32(b[4:])),
+		Secondary: b[0] == unix.AF_INET && flags&unix.IFA_F_SECONDARY != 0,
+	}
 	var local, address netip.Addr
-	for kind, value := range attributes(b[unix.SizeofIfAddrmsg:]) {
+	for kind, value := range Attributes(b[unix.SizeofIfAddrmsg:]) {
 		switch kind {
 		case unix.IFA_LOCAL:
 			local, _ = netip.AddrFromSlice(value)
@@ -80,24 +84,26 @@ func parseAddr(b []byte) (addr, error) {
 				flags = binary.NativeEndian.Uint32(value)
 			}
 		case attrProto:
-			a.ours = len(value) >= 1 && value[0] == Protocol
+			if len(value) == 1 {
+				a.Tag = value[0]
+			}
 		}
 	}
 	if !local.IsValid() {
 		local = address
 	}
-	a.prefix = netip.PrefixFrom(local, bits)
-	if !a.prefix.IsValid() || local.Is4() != (b[0] == unix.AF_INET) {
-		return addr{}, fmt.Errorf("parse address message: family %d, address %v, %d bits", b[0], local, bits)
+	a.Prefix = netip.PrefixFrom(local, bits)
+	if !a.Prefix.IsValid() || local.Is4() != (b[0] == unix.AF_INET) {
+		return Address{}, fmt.Errorf("parse address message: family %d, address %v, %d bits", b[0], local, bits)
 	}
 	tentative := flags&unix.IFA_F_TENTATIVE != 0 && flags&unix.IFA_F_OPTIMISTIC == 0
-	a.usable = !tentative && flags&unix.IFA_F_DADFAILED == 0
+	a.Usable = !tentative && flags&unix.IFA_F_DADFAILED == 0
 	return a, nil
 }
 
-// attributes yields the route attributes in b (linux/rtnetlink.h), without the
+// Attributes yields the route attributes in b (linux/rtnetlink.h), without the
 // flag bits of their types, and stops at the first that does not fit.
-func attributes(b []byte) iter.Seq2[uint16, []byte] {
+func Attributes(b []byte) iter.Seq2[uint16, []byte] {
 	return func(yield func(uint16, []byte) bool) {
 		for len(b) >= unix.SizeofRtAttr {
 			size := int(binary.NativeEndian.Uint16(b))
@@ -126,7 +132,7 @@ func judge(b []byte) (news, addresses bool) {
 		body := b[unix.SizeofNlMsghdr:size]
 		switch binary.NativeEndian.Uint16(b[4:]) {
 		case unix.RTM_NEWADDR:
-			if a, err := parseAddr(body); err != nil || !a.ours {
+			if a, err := ParseAddress(body); err != nil || a.Tag != Protocol {
 				news, addresses = true, true
 			}
 		case unix.RTM_DELADDR:
@@ -149,13 +155,13 @@ func decode(links, addresses [][]byte) (map[string]State, error) {
 		}
 		ifaces = append(ifaces, i)
 	}
-	var addrs []addr
+	var addrs []Address
 	for _, b := range addresses {
 		// The dump speaks of every family, of which IPv4 and IPv6 concern us.
 		if len(b) > 0 && b[0] != unix.AF_INET && b[0] != unix.AF_INET6 {
 			continue
 		}
-		a, err := parseAddr(b)
+		a, err := ParseAddress(b)
 		if err != nil {
 			return nil, err
 		}
@@ -166,11 +172,11 @@ func decode(links, addresses [][]byte) (map[string]State, error) {
 
 // assemble joins the two dumps into the state of every interface by name.
 // Addresses keep the order in which the kernel gave them.
-func assemble(ifaces []iface, addrs []addr) map[string]State {
+func assemble(ifaces []iface, addrs []Address) map[string]State {
 	byIndex := make(map[int][]netip.Prefix, len(ifaces))
 	for _, a := range addrs {
-		if a.usable && !a.ours {
-			byIndex[a.index] = append(byIndex[a.index], a.prefix)
+		if a.Usable && a.Tag != Protocol {
+			byIndex[a.Index] = append(byIndex[a.Index], a.Prefix)
 		}
 	}
 	states := make(map[string]State, len(ifaces))

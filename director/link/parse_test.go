@@ -80,30 +80,42 @@ func TestParseIface(t *testing.T) {
 	}
 }
 
-func TestParseAddr(t *testing.T) {
+func TestParseAddress(t *testing.T) {
 	prefix := netip.MustParsePrefix
 	tests := []struct {
 		name string
 		in   []byte
-		want addr
+		want Address
 		bad  bool
 	}{
 		{name: "IPv4", in: join(ifaddr(unix.AF_INET, 24, 0, 3), attr(unix.IFA_ADDRESS, ip("192.0.2.1")...), attr(unix.IFA_LOCAL, ip("192.0.2.1")...)),
-			want: addr{index: 3, prefix: prefix("192.0.2.1/24"), usable: true}},
+			want: Address{Index: 3, Prefix: prefix("192.0.2.1/24"), Usable: true}},
 		{name: "peer", in: join(ifaddr(unix.AF_INET, 32, 0, 3), attr(unix.IFA_ADDRESS, ip("192.0.2.9")...), attr(unix.IFA_LOCAL, ip("192.0.2.1")...)),
-			want: addr{index: 3, prefix: prefix("192.0.2.1/32"), usable: true}},
+			want: Address{Index: 3, Prefix: prefix("192.0.2.1/32"), Usable: true}},
 		{name: "ours", in: join(ifaddr(unix.AF_INET, 24, 0, 3), attr(unix.IFA_LOCAL, ip("192.0.2.1")...), attr(attrProto, Protocol)),
-			want: addr{index: 3, prefix: prefix("192.0.2.1/24"), ours: true, usable: true}},
+			want: Address{Index: 3, Prefix: prefix("192.0.2.1/24"), Tag: Protocol, Usable: true}},
 		{name: "of another protocol", in: join(ifaddr(unix.AF_INET, 24, 0, 3), attr(unix.IFA_LOCAL, ip("192.0.2.1")...), attr(attrProto, 3)),
-			want: addr{index: 3, prefix: prefix("192.0.2.1/24"), usable: true}},
+			want: Address{Index: 3, Prefix: prefix("192.0.2.1/24"), Tag: 3, Usable: true}},
 		{name: "IPv6", in: join(ifaddr(unix.AF_INET6, 64, 0, 3), attr(unix.IFA_ADDRESS, ip("fe80::1")...)),
-			want: addr{index: 3, prefix: prefix("fe80::1/64"), usable: true}},
+			want: Address{Index: 3, Prefix: prefix("fe80::1/64"), Usable: true}},
 		{name: "IPv6 tentative by the long flags", in: join(ifaddr(unix.AF_INET6, 64, 0, 3), attr(unix.IFA_ADDRESS, ip("fe80::1")...), attr(unix.IFA_FLAGS, u32(unix.IFA_F_TENTATIVE|unix.IFA_F_NOPREFIXROUTE)...)),
-			want: addr{index: 3, prefix: prefix("fe80::1/64")}},
+			want: Address{Index: 3, Prefix: prefix("fe80::1/64")}},
 		{name: "IPv6 optimistic", in: join(ifaddr(unix.AF_INET6, 64, unix.IFA_F_TENTATIVE|unix.IFA_F_OPTIMISTIC, 3), attr(unix.IFA_ADDRESS, ip("fe80::1")...)),
-			want: addr{index: 3, prefix: prefix("fe80::1/64"), usable: true}},
+			want: Address{Index: 3, Prefix: prefix("fe80::1/64"), Usable: true}},
 		{name: "IPv6 duplicate", in: join(ifaddr(unix.AF_INET6, 64, unix.IFA_F_DADFAILED, 3), attr(unix.IFA_ADDRESS, ip("fe80::1")...)),
-			want: addr{index: 3, prefix: prefix("fe80::1/64")}},
+			want: Address{Index: 3, Prefix: prefix("fe80::1/64")}},
+		{name: "secondary", in: join(ifaddr(unix.AF_INET, 24, unix.IFA_F_SECONDARY, 3), attr(unix.IFA_LOCAL, ip("192.0.2.1")...)),
+			want: Address{Index: 3, Prefix: prefix("192.0.2.1/24"), Secondary: true, Usable: true}},
+		{name: "IPv6 temporary, which has the same bit", in: join(ifaddr(unix.AF_INET6, 64, unix.IFA_F_TEMPORARY, 3), attr(unix.IFA_LOCAL, ip("fd00::1")...)),
+			want: Address{Index: 3, Prefix: prefix("fd00::1/64"), Usable: true}},
+		{name: "IPv6 peer", in: join(ifaddr(unix.AF_INET6, 128, 0, 3), attr(unix.IFA_ADDRESS, ip("fd00::2")...), attr(unix.IFA_LOCAL, ip("fd00::1")...)),
+			want: Address{Index: 3, Prefix: prefix("fd00::1/128"), Usable: true}},
+		{name: "tag of the wrong size", in: join(ifaddr(unix.AF_INET, 24, 0, 3), attr(unix.IFA_LOCAL, ip("192.0.2.1")...), attr(attrProto, 1, 2)),
+			want: Address{Index: 3, Prefix: prefix("192.0.2.1/24"), Usable: true}},
+		{name: "unknown attribute", in: join(ifaddr(unix.AF_INET, 24, 0, 3), attr(99, 1, 2, 3), attr(unix.IFA_LOCAL, ip("192.0.2.1")...)),
+			want: Address{Index: 3, Prefix: prefix("192.0.2.1/24"), Usable: true}},
+		{name: "attribute without length", in: join(ifaddr(unix.AF_INET, 24, 0, 3), make([]byte, 4)), bad: true},
+		{name: "empty", bad: true},
 		{name: "no address", in: ifaddr(unix.AF_INET, 24, 0, 3), bad: true},
 		{name: "address of the other family", in: join(ifaddr(unix.AF_INET, 24, 0, 3), attr(unix.IFA_LOCAL, ip("fe80::1")...)), bad: true},
 		{name: "address of five bytes", in: join(ifaddr(unix.AF_INET, 24, 0, 3), attr(unix.IFA_LOCAL, 1, 2, 3, 4, 5)), bad: true},
@@ -112,7 +124,7 @@ func TestParseAddr(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := parseAddr(tt.in)
+			got, err := ParseAddress(tt.in)
 			if (err != nil) != tt.bad {
 				t.Fatalf("error %v, want one: %v", err, tt.bad)
 			}
