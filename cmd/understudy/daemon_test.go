@@ -69,7 +69,16 @@ func TestDaemon(t *testing.T) {
 	if got := told(); got != "READY=1" {
 		t.Fatalf("told %q, want READY=1", got)
 	}
-	s := status()
+	// Ready says that the daemon works, not that it has looked at everything.
+	var s statusReply
+	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if s = status(); len(s.Routers) == 1 && s.Routers[0].State == "fault" && len(s.Routers[0].Addresses) == 1 {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("not in fault: %+v", s)
+		}
+	}
 	if s.RouterID != "lb1" || s.PID != os.Getpid() || len(s.Routers) != 1 || s.Routers[0].Name != "web" || s.Routers[0].Priority != 100 {
 		t.Errorf("status: %+v", s)
 	}
