@@ -43,7 +43,7 @@ func TestLab(t *testing.T) {
 		mended := time.Now()
 		c.restore()
 		site.Eventually(t, 3*time.Second, "an answer after "+c.name, func() bool { return p.Answered(mended) })
-		if r := p.Between(begin, time.Now()); r.Lost < 150 || r.Gap < 190*time.Millisecond {
+		if r := p.Between(begin, time.Now()); r.Lost < 150 || r.Gap < 200*time.Millisecond-site.Slack() {
 			t.Errorf("%s for 200 ms: %v", c.name, r)
 		} else {
 			t.Log(c.name, r)
