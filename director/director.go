@@ -97,7 +97,11 @@ func (d *Director) Ring() {
 	d.entries.ring()
 }
 
-// RingAddresses tells only the lane of the addresses.
+// RingServices tells only the lane of the IPVS table: health has changed.
+func (d *Director) RingServices() { d.entries.ring() }
+
+// RingAddresses tells only the lane of the addresses: a role has changed, or the
+// kernel's addresses have. No service depends on either.
 func (d *Director) RingAddresses() { d.addresses.ring() }
 
 // Run keeps the kernel in shape until ctx ends; then it removes our addresses,

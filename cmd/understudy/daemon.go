@@ -64,8 +64,8 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		return nil, err
 	}
 	ledger := strings.TrimSuffix(config.Socket, filepath.Ext(config.Socket))
-	d.elections = newElections(d.links, log, d.ring)
-	d.monitor = health.New(health.Options{Log: log, Bell: d.ring})
+	d.elections = newElections(d.links, log, func() { d.director.RingAddresses() })
+	d.monitor = health.New(health.Options{Log: log, Bell: func() { d.director.RingServices() }})
 	d.director = director.New(director.Options{
 		Addresses:     d.addresses,
 		IPVS:          d.table,
@@ -81,8 +81,6 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	d.set(config)
 	return d, nil
 }
-
-func (d *daemon) ring() { d.director.Ring() }
 
 // hardware returns the hardware address of an interface, empty if it has none.
 func (d *daemon) hardware(name string) string {

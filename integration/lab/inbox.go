@@ -38,15 +38,12 @@ func newInbox() *inbox {
 	return in
 }
 
-// receive returns what is waiting, and does not wait itself.
-func (in *inbox) receive(fd int) []datagram { return in.read(fd, unix.MSG_DONTWAIT) }
-
-// read calls recvmmsg(2) with flags.
-func (in *inbox) read(fd, flags int) []datagram {
+// receive returns what is waiting, and does not wait itself (recvmmsg(2)).
+func (in *inbox) receive(fd int) []datagram {
 	for i := range in.headers {
 		in.headers[i].Namelen = unix.SizeofSockaddrInet4
 	}
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&in.headers[0])), uintptr(len(in.headers)), uintptr(flags), 0, 0)
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&in.headers[0])), uintptr(len(in.headers)), unix.MSG_DONTWAIT, 0, 0)
 	in.got = in.got[:0]
 	if errno != 0 {
 		return nil

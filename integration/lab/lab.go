@@ -100,9 +100,6 @@ func (n *Node) close() {
 	_ = n.ns.Close()
 }
 
-// Netlink returns the node's rtnetlink handle.
-func (n *Node) Netlink() *netlink.Handle { return n.nl }
-
 // Do runs f on a thread that is in the node's network namespace. Sockets that f
 // opens stay there. f must not start goroutines that open sockets.
 func (n *Node) Do(f func() error) error {

@@ -29,7 +29,6 @@ type Options struct {
 	Check       string // TOML of [service.check]; default: HTTP every 200 ms, rise 2, fall 2
 	Garp        string // TOML of [vrrp.garp]
 	Extra       string // TOML put at the end of the files of both directors
-	Header      string // TOML put at the beginning
 	// KeepalivedExtra is put at the end of a keepalived's file.
 	KeepalivedExtra string
 	NoServices      bool // virtual routers only; the directors answer probes themselves
@@ -195,8 +194,8 @@ var priorities = [2]int{150, 100}
 func (s *Site) Config(i int) string {
 	o := s.Options
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n[director]\nrouter_id = %q\n[director.log]\nlevel = \"debug\"\n[director.api]\nsocket = %q\n",
-		o.Header, s.LB[i].Node.Name, s.LB[i].socket)
+	fmt.Fprintf(&b, "[director]\nrouter_id = %q\n[director.log]\nlevel = \"debug\"\n[director.api]\nsocket = %q\n",
+		s.LB[i].Node.Name, s.LB[i].socket)
 	router := func(name, link string, vrid int, addresses []string) {
 		fmt.Fprintf(&b, "\n[[vrrp]]\nname = %q\ninterface = %q\nvrid = %d\npriority = %d\nversion = %d\nadvert_interval = %q\naddresses = [\"%s\"]\n",
 			name, link, vrid, priorities[i], o.Version, o.Interval, strings.Join(addresses, `", "`))
