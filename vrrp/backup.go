@@ -37,6 +37,11 @@ func (r *Router) stepBackup(now time.Time, ev Event) Output {
 		if was.Priority != PriorityOwner && r.config.Priority == PriorityOwner {
 			return r.takeOver(now, ReasonOwner)
 		}
+		if r.preempting && !r.config.preempts() {
+			// The master whose advertisements were discarded is left alone from now on,
+			// and lives as far as we know.
+			r.timerSet, r.preempting = now, false
+		}
 	}
 	return Output{}
 }
@@ -48,13 +53,14 @@ func (r *Router) hearAsBackup(now time.Time, rx Received) Output {
 	if a.Priority == 0 {
 		r.timerSet, r.farewell, r.preempting = now, true, false
 		if r.status.Master == rx.Src {
-			r.status.Master, r.status.MasterPriority = netip.Addr{}, 0
+			r.status.Master, r.status.MasterPriority, r.status.Held = netip.Addr{}, 0, false
 		}
 		return Output{}
 	}
 	// A worse master settles it too: what we hold from before is its, until we
 	// take over.
 	r.status.Master, r.status.MasterPriority, r.status.Settled = rx.Src, a.Priority, true
+	r.status.Held = r.config.held(a.Priority)
 	if a.Priority >= r.config.Priority {
 		r.lowerSince = time.Time{}
 	} else if r.lowerSince.IsZero() {

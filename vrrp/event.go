@@ -23,7 +23,8 @@ type Received struct {
 	Advert Advertisement
 }
 
-// Reconfigure replaces the configuration without a change of state, unless the
+// Reconfigure replaces the configuration without a change of state (which is how
+// Config.Hold is set and released), unless the
 // priority becomes PriorityOwner. A master that stops being owner stays master
 // until a better one takes over, so that nothing is lost meanwhile. Another VRID
 // makes another virtual router: that is a Stop and a new Router.

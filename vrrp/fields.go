@@ -81,6 +81,9 @@ func pairs(words []string) iter.Seq2[string, string] {
 func (c Config) AppendText(b []byte) ([]byte, error) {
 	b = fmt.Appendf(b, "version=%d vrid=%d priority=%d interval=%v preempt=%t preempt_delay=%v primary=%s",
 		c.Version, c.VRID, c.Priority, c.Interval, c.Preempt, c.PreemptDelay, quote(c.Primary.String()))
+	if c.Hold {
+		b = append(b, " hold"...)
+	}
 	if c.Password != "" {
 		b = append(b, " password="+secret...)
 	}
@@ -119,6 +122,8 @@ func (c *Config) set(words []string) error {
 			c.Interval, err = time.ParseDuration(value)
 		case "preempt":
 			c.Preempt, err = strconv.ParseBool(value)
+		case "hold":
+			c.Hold, err = strconv.ParseBool(value)
 		case "preempt_delay":
 			c.PreemptDelay, err = time.ParseDuration(value)
 		case "primary":

@@ -28,6 +28,7 @@ func (s *script) config(version Version) Config {
 		Interval:     time.Duration(s.next()) * 100 * ms, // 0 too
 		Preempt:      flags&1 != 0,
 		PreemptDelay: time.Duration(flags>>1&3) * time.Second,
+		Hold:         flags>>6&1 != 0,
 		Primary:      s.addr(),
 	}
 	if flags&8 != 0 {

@@ -20,10 +20,17 @@ func (c Config) MasterDownInterval(masterInterval time.Duration) time.Duration {
 	return 3*masterInterval + c.SkewTime(masterInterval)
 }
 
-// preempts reports Preempt_Mode. RFC 9568 section 6.1: the router that owns the
-// addresses always preempts, independent of the setting of this flag.
+// preempts reports Preempt_Mode, which is off while the router is held. RFC 9568
+// section 6.1: the router that owns the addresses always preempts, independent of
+// the setting of this flag.
 func (c Config) preempts() bool {
-	return c.Preempt || c.Priority == PriorityOwner
+	return c.Preempt && !c.Hold || c.Priority == PriorityOwner
+}
+
+// held reports whether it is only for Hold that a master with that priority is
+// left alone.
+func (c Config) held(priority uint8) bool {
+	return c.Hold && c.Preempt && c.Priority != PriorityOwner && priority < c.Priority
 }
 
 // preemptDelay is how long a lower master is left alone. An owner waits for nobody.

@@ -9,6 +9,10 @@ import "time"
 // each other at the speed of the link for ever.
 const answersPerInterval = 3
 
+// contestEvery bounds how often a contest counts: two masters that do not
+// understand each other must not make the neighbours hear of it all the time.
+const contestEvery = time.Second
+
 // stepMaster is RFC 9568 section 6.4.3 Active and RFC 3768 section 6.4.3 Master.
 func (r *Router) stepMaster(now time.Time, ev Event) Output {
 	switch ev := ev.(type) {
@@ -87,6 +91,7 @@ func (r *Router) hearAsMaster(now time.Time, rx Received) Output {
 		// Router and to update any learning bridges with the correct Active VRRP Router
 		// path." RFC 3768 only discards, and its section 7.1 lets an owner discard
 		// whatever it hears; answering there too ends the second master's reign sooner.
+		r.contest(now)
 		out := r.answer()
 		out.Drop = DropPriority
 		if r.config.Priority == PriorityOwner {
@@ -102,6 +107,15 @@ func (r *Router) yield(now time.Time, rx Received, reason Reason) Output {
 	r.status.Master, r.status.MasterPriority = rx.Src, rx.Advert.Priority
 	r.follow(now, rx.Advert)
 	return out
+}
+
+// contest takes note that somebody worse was master beside us, and has told the
+// neighbours so: after a split, or after this process did not run for a while.
+func (r *Router) contest(now time.Time) {
+	if r.contested.IsZero() || now.Sub(r.contested) >= contestEvery {
+		r.contested = now
+		r.status.Contests++
+	}
 }
 
 // answer advertises out of turn, if it may.

@@ -15,6 +15,8 @@ type Status struct {
 	Master         netip.Addr    // primary address of the master, our own while master; zero if unknown
 	MasterPriority uint8         // 0 if unknown
 	MasterInterval time.Duration // Active_Adver_Interval: learnt in V3, otherwise our own
+	Contests       uint64        // number of times that this master heard a worse one: whoever believed that one has to be told again; counted once a second at most
+	Held           bool          // a worse master is left alone because of Config.Hold
 }
 
 // Router is one virtual router as this router sees it: the state machine of RFC
@@ -36,6 +38,8 @@ type Router struct {
 	// Of a master.
 	next    time.Time // when Adver_Timer fires
 	answers int       // sent out of turn since it last fired
+
+	contested time.Time // when status.Contests was last raised
 }
 
 // New returns a Router in StateInit. An Interval below UnitV3 counts as UnitV3,
@@ -158,9 +162,11 @@ func (r *Router) become(now time.Time, state State, reason Reason) Output {
 		Since:  now,
 		Reason: reason,
 		Epoch:  r.status.Epoch,
+
+		Contests: r.status.Contests,
 	}
 	r.timerSet, r.farewell, r.preempting, r.learnt, r.lowerSince = time.Time{}, false, false, false, time.Time{}
-	r.next, r.answers = time.Time{}, 0
+	r.next, r.answers, r.contested = time.Time{}, 0, time.Time{}
 	switch state {
 	case StateBackup:
 		r.timerSet = now
@@ -209,6 +215,7 @@ func (r *Router) reconfigure(c Config) {
 		r.learnt = false
 	}
 	r.config = c.bounded()
+	r.status.Held = r.status.Held && r.config.held(r.status.MasterPriority)
 }
 
 func (r *Router) advertise() Output {

@@ -24,6 +24,9 @@ func (r *Router) appendState(b []byte, origin time.Time) []byte {
 	if r.status.Epoch > 0 {
 		b = fmt.Appendf(b, " epoch=%d", r.status.Epoch)
 	}
+	if r.status.Contests > 0 {
+		b = fmt.Appendf(b, " contests=%d", r.status.Contests)
+	}
 	if r.status.Master.IsValid() {
 		b = fmt.Appendf(b, " master=%v", r.status.Master)
 	}
@@ -68,6 +71,8 @@ next:
 			err = index(value, reasonNames[:], &r.status.Reason)
 		case "epoch":
 			r.status.Epoch, err = strconv.ParseUint(value, 10, 64)
+		case "contests":
+			r.status.Contests, err = strconv.ParseUint(value, 10, 64)
 		case "master":
 			err = parseAddr(value, &r.status.Master)
 		case "master_priority":
@@ -91,13 +96,14 @@ type timeField struct {
 	at  *time.Time
 }
 
-func (r *Router) times() [5]timeField {
+func (r *Router) times() [6]timeField {
 	return [...]timeField{
 		{"now", &r.now},
 		{"since", &r.status.Since},
 		{"timer", &r.timerSet},
 		{"lower_since", &r.lowerSince},
 		{"next", &r.next},
+		{"contested", &r.contested},
 	}
 }
 
@@ -106,11 +112,12 @@ type flagField struct {
 	set *bool
 }
 
-func (r *Router) flags() [4]flagField {
+func (r *Router) flags() [5]flagField {
 	return [...]flagField{
 		{"settled", &r.status.Settled},
 		{"farewell", &r.farewell},
 		{"preempting", &r.preempting},
 		{"learnt", &r.learnt},
+		{"held", &r.status.Held},
 	}
 }

@@ -172,7 +172,7 @@ func parseEvent(words []string, c Config) (Event, error) {
 	case "set":
 		// What is not named did not change, except for what an empty value cannot
 		// be named for.
-		c.Password, c.Addresses = "", nil
+		c.Password, c.Addresses, c.Hold = "", nil, false
 		err := c.set(words[1:])
 		return Reconfigure{Config: c}, err
 	case "receive":

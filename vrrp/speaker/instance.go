@@ -78,7 +78,7 @@ func (in *instance) publish() bool {
 	before := in.public.Swap(next)
 	in.changed = false
 	return before == nil || before.Config.Name != next.Config.Name || before.Status.State != next.Status.State || before.Status.Reason != next.Status.Reason ||
-		before.Status.Epoch != next.Status.Epoch || before.Status.Settled != next.Status.Settled
+		before.Status.Epoch != next.Status.Epoch || before.Status.Contests != next.Status.Contests || before.Status.Settled != next.Status.Settled
 }
 
 func (in *instance) snapshot() Status {

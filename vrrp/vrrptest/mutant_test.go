@@ -173,6 +173,19 @@ func TestMutants(t *testing.T) {
 			"is not",
 		},
 		{
+			"hold ignored",
+			func() *mutant {
+				return &mutant{step: func(r *vrrp.Router, now time.Time, ev vrrp.Event) vrrp.Output {
+					if rc, ok := ev.(vrrp.Reconfigure); ok {
+						rc.Config.Hold = false
+						ev = rc
+					}
+					return r.Step(now, ev)
+				}}
+			},
+			"held back",
+		},
+		{
 			"interval not learnt",
 			received(func(r *vrrp.Router, rx *vrrp.Received) bool {
 				if rx.Advert.Version == vrrp.V3 {

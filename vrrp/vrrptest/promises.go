@@ -56,6 +56,9 @@ func (c *checker) stepped(n *node, now time.Time, was vrrp.State, ev vrrp.Event,
 	if l.now > c.settledAt {
 		l.fail("%s went from %v to %v (%v) after everything had settled", name, out.From, out.To, out.Reason)
 	}
+	if out.Reason == vrrp.ReasonPreempt && n.config.Hold && n.config.Priority != vrrp.PriorityOwner {
+		l.fail("%s took over from a master that lives while it was held back", name)
+	}
 	if out.To == vrrp.StateMaster {
 		c.tookOver(n, now, out.Reason)
 	} else if out.From == vrrp.StateMaster && l.now > c.masterBy {
@@ -131,7 +134,7 @@ func (c *checker) settled() {
 			case n.state == vrrp.StateMaster:
 				l.fail("%s and %s are both master", m.config.Name, n.config.Name)
 			case n.state == vrrp.StateBackup && n.config.Priority > m.config.Priority &&
-				(n.config.Preempt || n.config.Priority == vrrp.PriorityOwner):
+				(n.config.Preempt && !n.config.Hold || n.config.Priority == vrrp.PriorityOwner):
 				l.fail("%s is master with priority %d and %s with %d is not",
 					m.config.Name, m.config.Priority, n.config.Name, n.config.Priority)
 			}

@@ -112,6 +112,7 @@ func (s *sim) populate() {
 		if s.rng.IntN(8) == 0 {
 			c.Preempt = !c.Preempt
 		}
+		c.Hold = s.rng.IntN(6) == 0
 		if delay {
 			c.PreemptDelay = s.span(0, 10)
 		}
@@ -265,7 +266,9 @@ func (s *sim) fault() {
 		s.reconfigure(i, c)
 	case 12:
 		c := l.nodes[i].config
-		switch s.rng.IntN(3) {
+		switch s.rng.IntN(4) {
+		case 3:
+			c.Hold = !c.Hold
 		case 0:
 			c.Preempt = !c.Preempt
 		case 1:
@@ -280,8 +283,8 @@ func (s *sim) fault() {
 }
 
 func (s *sim) reconfigure(i int, c vrrp.Config) {
-	s.note("set %s priority=%d interval=%v preempt=%t preempt_delay=%v",
-		s.name(i), c.Priority, c.Interval, c.Preempt, c.PreemptDelay)
+	s.note("set %s priority=%d interval=%v preempt=%t hold=%t preempt_delay=%v",
+		s.name(i), c.Priority, c.Interval, c.Preempt, c.Hold, c.PreemptDelay)
 	s.lan.Reconfigure(i, c)
 }
 
