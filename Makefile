@@ -7,11 +7,11 @@ export PATH := $(CURDIR)/.cache/go/bin:$(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 # The version comes from git, where the checkout is one that git will read.
 VCS := $(shell git status >/dev/null 2>&1 && echo true || echo false)
 
-FUZZTIME ?= 20s
+FUZZTIME ?= 100000x
 SIMHOURS ?= 2000
 PURE     := ./vrrp/... ./health/... ./director/... ./garp/... ./configs/... ./cmd/...
 
-.PHONY: all build demo test unit race fuzz simulate kernel bench lint setup clean
+.PHONY: all build demo test unit race fuzz simulate kernel kernel-tcg bench lint setup clean
 
 all: build
 
@@ -33,9 +33,11 @@ unit: ## seconds, without root
 race:
 	CGO_ENABLED=1 go test -race $(PURE)
 
-fuzz: ## FUZZTIME for each target
-	go test ./vrrp -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
-	go test ./configs -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x
+FUZZ := vrrp/FuzzParse configs/FuzzParse configs/FuzzBulk configs/FuzzSections director/ipvs/genl/FuzzParse director/ipvs/genl/FuzzAnswers \
+	director/connsync/FuzzBeacon director/oracle/FuzzScan cmd/understudy/ipvsadm/FuzzParse cmd/understudy/ipvsadm/FuzzReadRules
+fuzz: ## FUZZTIME (so many inputs, or so long) for each target
+	@for f in $(FUZZ); do echo "$$f"; \
+	go test ./$${f%/*} -run '^$$' -fuzz "^$${f##*/}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x || exit 1; done
 
 simulate: ## SIMHOURS of elections on a virtual clock, random seeds
 	go test ./vrrp/vrrptest -count=1 -run '^TestSimulator$$' -v -args -vrrptest.hours=$(SIMHOURS)
@@ -44,6 +46,10 @@ simulate: ## SIMHOURS of elections on a virtual clock, random seeds
 # with IPVS: this one if it has it and we are root, or the user-mode kernel.
 kernel: setup build
 	UNDERSTUDY_BIN=$(CURDIR)/bin/understudy go test ./integration/failover ./integration -p 1 -count=1 -timeout 40m
+
+kernel-tcg: setup build ## the protocol, the tables and a large table on Debian's kernel for servers, emulated
+	dir=$$(integration/setup.sh qemu | tail -n 1); UNDERSTUDY_KERNEL=$$dir UNDERSTUDY_BIN=$(CURDIR)/bin/understudy \
+	go test ./integration -count=1 -v -run 'TestPackages/director/ipvs' -bench Fill -benchtime 1x -timeout 60m
 
 bench: setup build ## beside keepalived, medians of 5
 	UNDERSTUDY_BIN=$(CURDIR)/bin/understudy go test ./integration/failover ./integration -p 1 -count=1 -run '^$$' -bench . -benchtime 1x -timeout 80m

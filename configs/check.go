@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"net/netip"
+	"net/textproto"
 	"net/url"
 	"regexp"
 	"slices"
@@ -15,7 +16,7 @@ import (
 )
 
 // httpKeys are the keys of a check that only HTTP and HTTPS have.
-var httpKeys = []string{"method", "path", "host", "status", "body", "insecure"}
+var httpKeys = []string{"method", "path", "host", "status", "body", "insecure", "weight_header"}
 
 // merged is the check of one server: each key from the server's check if it is
 // there, else from the service's, else the default.
@@ -123,10 +124,13 @@ func (m merged) later(first, second string) (*record, string) {
 func (b *builder) once(r *record, name, format string, args ...any) {
 	f := r.field(name)
 	what := fmt.Sprintf(format, args...)
-	if f.blamed == what {
+	if b.blamed[f] == what {
 		return
 	}
-	f.blamed = what
+	if b.blamed == nil {
+		b.blamed = make(map[*field]string)
+	}
+	b.blamed[f] = what
 	r.problem(name, "%s", what)
 }
 
@@ -159,8 +163,7 @@ func (b *builder) target(m merged, sr *record, k director.ServiceKey, server net
 func (b *builder) web(m merged, c *health.Check) {
 	c.Method, c.Path, c.Host, c.Body = m.text("method"), m.text("path"), m.text("host"), m.text("body")
 	c.Insecure = m.from("insecure").boolean("insecure")
-	if u, err := url.ParseRequestURI(c.Path); m.good("path") &&
-		(err != nil || u.Host != "" || !strings.HasPrefix(c.Path, "/") || strings.Contains(c.Path, "#") || !printable(c.Path) || strings.Contains(c.Path, " ")) {
+	if m.good("path") && !b.paths.of(c.Path, validPath) {
 		b.once(m.from("path"), "path", "path = %s is not the path of a URL; begin with a slash, and escape spaces and # as %%20 and %%23", quote(c.Path))
 	}
 	if r := m.from("host"); m.good("host") && r.given("host") && !validHost(c.Host) {
@@ -168,7 +171,7 @@ func (b *builder) web(m merged, c *health.Check) {
 	}
 	c.Status = b.status(m)
 	if r := m.from("body"); m.good("body") && c.Body != "" {
-		switch _, err := regexp.Compile(c.Body); {
+		switch err := b.bodies.of(c.Body, validBody); {
 		case len(c.Body) > maxBody:
 			b.once(r, "body", "body is %d bytes long; use a regular expression of at most %d", len(c.Body), maxBody)
 		case err != nil:
@@ -176,6 +179,12 @@ func (b *builder) web(m merged, c *health.Check) {
 		case m.good("method") && c.Method == "HEAD":
 			r, name := m.later("body", "method")
 			b.once(r, name, "body cannot match with method = \"HEAD\", whose answers have none; use GET, or remove body")
+		}
+	}
+	if r := m.from("weight_header"); m.good("weight_header") && m.text("weight_header") != "" {
+		c.WeightHeader = textproto.CanonicalMIMEHeaderKey(m.text("weight_header"))
+		if !validHeader(c.WeightHeader) {
+			b.once(r, "weight_header", "weight_header = %s is not the name of a header; write for example \"X-Weight\"", quote(m.text("weight_header")))
 		}
 	}
 	if r := m.from("insecure"); c.Insecure && c.Type == health.TypeHTTP {
@@ -186,8 +195,38 @@ func (b *builder) web(m merged, c *health.Check) {
 	}
 }
 
+// memo remembers what was found out about texts: a thousand servers may have
+// the same.
+type memo[T any] map[string]T
+
+func (m *memo[T]) of(s string, find func(string) T) T {
+	v, known := (*m)[s]
+	if !known {
+		if *m == nil {
+			*m = make(memo[T])
+		}
+		v = find(s)
+		(*m)[s] = v
+	}
+	return v
+}
+
+// validPath reports whether s is the path of a URL, as it stands in a request.
+func validPath(s string) bool {
+	u, err := url.ParseRequestURI(s)
+	return err == nil && u.Host == "" && strings.HasPrefix(s, "/") && !strings.ContainsAny(s, "# ") && printable(s)
+}
+
 // maxBody bounds a regular expression, in bytes.
 const maxBody = 1024
+
+func validBody(s string) error {
+	if len(s) > maxBody {
+		return nil // that is another problem
+	}
+	_, err := regexp.Compile(s)
+	return err
+}
 
 func regexpFault(err error) string {
 	return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
@@ -197,6 +236,14 @@ func regexpFault(err error) string {
 func validHost(s string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]"
 	return s != "" && len(s) <= 255 && strings.Trim(s, letters) == ""
+}
+
+// validHeader reports whether s is a field name (RFC 9110 section 5.1).
+func validHeader(s string) bool {
+	const marks = "!#$%&'*+-.^_`|~"
+	return len(s) <= maxName && strings.IndexFunc(s, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(marks, c))
+	}) < 0
 }
 
 // status returns the accepted codes in canonical form: sorted, without

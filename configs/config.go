@@ -1,10 +1,9 @@
 package configs
 
 import (
-	"log/slog"
 	"net/netip"
-	"os"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -15,20 +14,21 @@ import (
 // DefaultSocket is the control socket of a configuration that names none.
 const DefaultSocket = "/run/understudy/understudy.sock"
 
+// DefaultState is the state directory of a configuration that names none.
+const DefaultState = "/var/lib/understudy"
+
 // Config is a configuration that is fit to run.
 type Config struct {
 	RouterID string // never empty
 	Log      Log
 	Socket   string          // absolute path of the control socket
+	State    string          // absolute path of the directory for what is kept over restarts
 	Director director.Config // its Routers are those below, in the same order
 	Routers  []VirtualRouter
+	Sync     *Sync // nil: connections are not synchronised
+	Timeouts Timeouts
+	Sysctl   Sysctl
 	Warnings []Problem
-}
-
-// Log says what is logged and how.
-type Log struct {
-	Level  slog.Level
-	Format string // "text" or "json"
 }
 
 // VirtualRouter is what the protocol needs to know of one [[vrrp]].
@@ -37,6 +37,11 @@ type VirtualRouter struct {
 	Link         string
 	Source       netip.Addr   // of our advertisements; zero: the first address of the link
 	UnicastPeers []netip.Addr // empty: multicast
+
+	// PreemptWhenReady holds preemption back until this director is ready to
+	// serve, ReadyLimit at most.
+	PreemptWhenReady bool
+	ReadyLimit       time.Duration
 }
 
 // builder turns the records of all files of a configuration into a Config.
@@ -45,60 +50,29 @@ type builder struct {
 	config   Config
 	director *record
 	routers  []*record
-	services []*record
+	services []*record                // that are still to be built
+	tables   serviceTables            // of the services so far
+	named    []where                  // where the addresses of each service stand
+	keys     int                      // of the services so far
+	seen     map[netip.AddrPort]where // servers of the service that is being built
+	blamed   map[*field]string        // the last problem of a key that was reported with once
+	paths    memo[bool]               // validPath of those of checks
+	bodies   memo[error]              // validBody of those of checks
 }
 
 // build fills the Config.
 func (b *builder) build(file string) {
 	b.settings()
 	b.buildRouters()
-	b.buildServices()
-	if len(b.routers) == 0 && len(b.services) == 0 {
+	b.buildSync()
+	b.expect(len(b.services))
+	for _, r := range b.services {
+		b.service(r)
+	}
+	if len(b.routers) == 0 && !b.serves() {
 		b.errorf(file, 0, "there is neither a [[vrrp]] nor a [[service]]; add one, there is nothing to do without")
 	}
 	b.checkHolders()
-}
-
-var levels = map[string]slog.Level{
-	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
-}
-
-// maxSocketPath is the room for a path in a unix socket address: sun_path of
-// linux/un.h, less the closing zero.
-const maxSocketPath = 107
-
-// settings reads [director].
-func (b *builder) settings() {
-	r := b.director
-	log, api := r.table("log"), r.table("api")
-	b.config.RouterID = b.routerID(r)
-	b.config.Director.Exclusive = r.text("ipvs") == "exclusive"
-	if log != nil {
-		b.config.Log = Log{Level: levels[log.text("level")], Format: log.text("format")}
-	}
-	if api == nil || !api.good("socket") {
-		return
-	}
-	socket := api.text("socket")
-	b.config.Socket = socket
-	switch {
-	case !strings.HasPrefix(socket, "/") || strings.HasSuffix(socket, "/") || !printable(socket):
-		api.problem("socket", "socket = %s is not the absolute path of a file; write for example %q", quote(socket), DefaultSocket)
-	case len(socket) > maxSocketPath:
-		api.problem("socket", "socket is a path of %d bytes; the kernel takes at most %d", len(socket), maxSocketPath)
-	}
-}
-
-func (b *builder) routerID(r *record) string {
-	if r.given("router_id") {
-		b.checkName(r, "router_id")
-		return r.text("router_id")
-	}
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		r.problem("router_id", "the host has no name to use; set router_id")
-	}
-	return host
 }
 
 // maxName bounds the names that people give.
@@ -118,16 +92,16 @@ func (b *builder) checkName(r *record, key string) bool {
 }
 
 // unique reports a name that an earlier record of the same kind has.
-func (b *builder) unique(r *record, seen map[string]*record) {
+func (b *builder) unique(r *record, seen map[string]where) {
 	if !b.checkName(r, "name") {
 		return
 	}
 	name := r.text("name")
-	if first := seen[name]; first != nil {
-		r.problem("name", "name = %s is taken by the %s at %s; choose another", quote(name), r.name, first.where("name"))
+	if first, taken := seen[name]; taken {
+		r.problem("name", "name = %s is taken by the %s at %s; choose another", quote(name), r.name, first)
 		return
 	}
-	seen[name] = r
+	seen[name] = r.where("name")
 }
 
 // printable reports whether s is text that a terminal shows as it is.

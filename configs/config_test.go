@@ -63,8 +63,9 @@ func TestPair(t *testing.T) {
 			RouterID: tt.id,
 			Log:      Log{Level: slog.LevelInfo, Format: "text"},
 			Socket:   "/run/understudy/understudy.sock",
+			State:    "/var/lib/understudy",
 			Routers: []VirtualRouter{{
-				Link: "eth0",
+				Link: "eth0", ReadyLimit: time.Minute,
 				Config: vrrp.Config{
 					Name: "web", VRID: 51, Version: vrrp.V3, Priority: tt.priority, Interval: 100 * time.Millisecond,
 					Preempt: true, PreemptDelay: time.Second, Addresses: []netip.Addr{vip},
@@ -77,8 +78,8 @@ func TestPair(t *testing.T) {
 				}},
 				Services: []director.Service{{
 					Name: "web",
-					Key:  director.ServiceKey{Protocol: director.TCP, Address: netip.AddrPortFrom(vip, 80)},
-					Spec: director.ServiceSpec{Scheduler: "rr", Mask: 32},
+					Keys: []director.ServiceKey{{Protocol: director.TCP, Address: netip.AddrPortFrom(vip, 80)}},
+					Spec: director.ServiceSpec{Scheduler: "rr", Mask: 32}, Policy: director.Policy{Quorum: 1},
 				}},
 			},
 		}
@@ -115,10 +116,12 @@ name = "v2"
 interface = "eth0.100"
 vrid = 255
 version = 2
-priority = 255
+priority = 254
+preempt_when = "ready"
+ready_limit = "90s"
 advert_interval = "255s"
 addresses = ["10.0.0.1", "10.0.0.2/31", "192.168.0.1/16"]
-source = "10.0.0.1"
+source = "10.0.0.7"
 unicast_peers = ["10.0.0.9", "10.0.0.8"]
 auth = { type = "pass", password = "pa55word" }
 garp = { count = 0, interval = "1ms", repeat_after = "0s", refresh = "0s" }
@@ -133,14 +136,14 @@ addresses = ["10.0.0.1"]
 	addr := netip.MustParseAddr
 	want := []VirtualRouter{
 		{
-			Link: "eth0.100", Source: addr("10.0.0.1"), UnicastPeers: []netip.Addr{addr("10.0.0.9"), addr("10.0.0.8")},
+			Link: "eth0.100", ReadyLimit: 90 * time.Second, PreemptWhenReady: true, Source: addr("10.0.0.7"), UnicastPeers: []netip.Addr{addr("10.0.0.9"), addr("10.0.0.8")},
 			Config: vrrp.Config{
-				Name: "v2", VRID: 255, Version: vrrp.V2, Priority: vrrp.PriorityOwner, Interval: 255 * time.Second, Preempt: true,
+				Name: "v2", VRID: 255, Version: vrrp.V2, Priority: 254, Interval: 255 * time.Second, Preempt: true,
 				Addresses: []netip.Addr{addr("10.0.0.1"), addr("10.0.0.2"), addr("192.168.0.1")}, Password: "pa55word",
 			},
 		},
 		{
-			Link: "eth0.101",
+			Link: "eth0.101", ReadyLimit: time.Minute,
 			Config: vrrp.Config{
 				Name: "v3", VRID: 255, Version: vrrp.V3, Priority: 100, Interval: 40950 * time.Millisecond,
 				Addresses: []netip.Addr{addr("10.0.0.1")},
@@ -205,20 +208,47 @@ func TestService(t *testing.T) {
 			spec:       director.ServiceSpec{Scheduler: "sh", Flags: 0x10, Mask: 32},
 			serverSpec: director.ServerSpec{Weight: 1, Forward: director.DR},
 		}, {
-			name: "what this version does",
-			in: "address = \"10.0.0.100:80\"\nquorum = 1\ndrain = \"0s\"\nslow_start = \"0ms\"\nwhile_unhealthy = \"remove\"\nsorry = \"\"" +
-				"\nscheduler_flags = []\none_packet = false",
-			server:     `address = "10.0.0.1:80", forward = "dr"`,
+			name:       "SCTP on the director",
+			in:         "address = \"10.0.0.100:80\"\nprotocol = \"sctp\"\nforward = \"local\"",
+			server:     `address = "10.0.0.11:80"`,
+			key:        director.ServiceKey{Protocol: director.SCTP, Address: v4},
+			spec:       director.ServiceSpec{Scheduler: "wlc", Mask: 32},
+			serverSpec: director.ServerSpec{Weight: 1, Forward: director.Local},
+		}, {
+			name:       "SIP",
+			in:         "address = \"10.0.0.100:80\"\nprotocol = \"udp\"\nforward = \"nat\"\npersistence = \"60s\"\npersistence_engine = \"sip\"\none_packet = true",
+			server:     `address = "10.0.0.11:80"`,
+			key:        director.ServiceKey{Protocol: director.UDP, Address: v4},
+			spec:       director.ServiceSpec{Scheduler: "wlc", Flags: 0x04, Persistence: time.Minute, Mask: 32, Engine: "sip"},
+			serverSpec: director.ServerSpec{Weight: 1},
+		}, {
+			name:       "GUE across families",
+			in:         `address = "10.0.0.100:80"`,
+			server:     `address = "[fd00::1]:80", forward = "tun", tunnel = { type = "gue", checksum = "remote" }`,
 			key:        director.ServiceKey{Protocol: director.TCP, Address: v4},
 			spec:       director.ServiceSpec{Scheduler: "wlc", Mask: 32},
-			serverSpec: director.ServerSpec{Weight: 1, Forward: director.DR},
+			serverSpec: director.ServerSpec{Weight: 1, Forward: director.TUN, Tunnel: director.Tunnel{Type: director.GUE, Port: 6080, Checksum: director.RemoteChecksum}},
+		}, {
+			name:       "GUE with a port",
+			in:         `address = "10.0.0.100:80"`,
+			server:     `address = "10.0.0.1:80", forward = "tun", tunnel = { type = "gue", port = 5555 }`,
+			key:        director.ServiceKey{Protocol: director.TCP, Address: v4},
+			spec:       director.ServiceSpec{Scheduler: "wlc", Mask: 32},
+			serverSpec: director.ServerSpec{Weight: 1, Forward: director.TUN, Tunnel: director.Tunnel{Type: director.GUE, Port: 5555}},
+		}, {
+			name:       "GRE, the other way",
+			in:         `address = "[fd00::100]:80"`,
+			server:     `address = "10.0.0.1:80", forward = "tun", tunnel = { type = "gre", checksum = "checksum" }`,
+			key:        director.ServiceKey{Protocol: director.TCP, Address: v6, IPv6: true},
+			spec:       director.ServiceSpec{Scheduler: "wlc", Mask: 128},
+			serverSpec: director.ServerSpec{Weight: 1, Forward: director.TUN, Tunnel: director.Tunnel{Type: director.GRE, Checksum: director.Checksum}},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := parse(t, "[[service]]\nname = \"s\"\n"+tt.in+"\n[[service.server]]\n"+commas(tt.server))
 			s := c.Director.Services[0]
-			if s.Key != tt.key {
-				t.Errorf("key is %+v, want %+v", s.Key, tt.key)
+			if s.Keys[0] != tt.key {
+				t.Errorf("key is %+v, want %+v", s.Keys[0], tt.key)
 			}
 			if s.Spec != tt.spec {
 				t.Errorf("spec is %+v, want %+v", s.Spec, tt.spec)

@@ -11,6 +11,10 @@
 //   - router.go, service.go, server.go and check.go check what concerns more than
 //     one key and build the values that the daemon runs on.
 //
+// A file goes these steps in sections (sections.go), one [[service]] after the
+// other in the same memory. Where anything is amiss it goes them again as a
+// whole, so that every problem shows.
+//
 // The package owns no state and starts nothing: the same bytes give the same
 // Config. It reads files (Load) and the host name, and nothing else: it does not
 // look at interfaces, addresses or the kernel, so that a file can be checked on

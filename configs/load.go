@@ -19,35 +19,60 @@ const maxSize = 16 << 20
 // Load reads the configuration in the file at path and in those that it
 // includes. The error is a Problems.
 func Load(path string) (*Config, error) {
-	l := &loader{builder: builder{report: &report{}}, seen: make(map[string]bool), left: maxSize}
-	if data, ok := l.read(path, l.whole(path)); ok {
-		l.main(path, data)
-		l.include(path)
-	}
-	return l.finish(path)
+	return load(path, func(l *loader) { l.files(path) })
 }
 
 // Parse reads the configuration in data; name stands for the file in
 // problems. It includes no further files: naming some is a problem. The error
 // is a Problems.
 func Parse(name string, data []byte) (*Config, error) {
-	l := &loader{builder: builder{report: &report{}}}
-	if len(data) > maxSize {
-		l.errorf(name, 0, "the configuration is larger than %d MiB; split it", maxSize>>20)
-		return l.finish(name)
+	return load(name, func(l *loader) { l.parse(name, data) })
+}
+
+// load makes a Config of what read reads, in sections if that can be.
+func load(file string, read func(l *loader)) (*Config, error) {
+	if config := loadSections(file, read); config != nil {
+		return config, nil
 	}
-	l.main(name, data)
-	if l.director != nil && len(l.director.list("include")) > 0 {
-		l.director.problem("include", "include cannot be followed, since this was not read from a file; remove it")
-	}
-	return l.finish(name)
+	return loadWhole(file, read)
+}
+
+func loadWhole(file string, read func(l *loader)) (*Config, error) {
+	l := newLoader()
+	read(l)
+	return l.finish(file)
 }
 
 // loader reads the files of one configuration.
 type loader struct {
 	builder
-	seen map[string]bool // paths that were read
-	left int64           // bytes that may still be read
+	seen     map[string]bool // paths that were read
+	left     int64           // bytes that may still be read
+	sections *sections       // nil: files are read whole
+}
+
+func newLoader() *loader {
+	return &loader{builder: builder{report: &report{}}, seen: make(map[string]bool), left: maxSize}
+}
+
+// files reads a file and those that it includes.
+func (l *loader) files(path string) {
+	if data, ok := l.read(path, l.whole(path)); ok {
+		l.main(path, data)
+		l.include(path)
+	}
+}
+
+// parse reads a configuration that is not in a file.
+func (l *loader) parse(name string, data []byte) {
+	if len(data) > maxSize {
+		l.errorf(name, 0, "the configuration is larger than %d MiB; split it", maxSize>>20)
+		return
+	}
+	l.main(name, data)
+	if l.director != nil && len(l.director.list("include")) > 0 {
+		l.director.problem("include", "include cannot be followed, since this was not read from a file; remove it")
+	}
 }
 
 // finish builds the Config out of what was read.
@@ -77,7 +102,12 @@ func (l *loader) read(path string, problem func(format string, args ...any)) ([]
 		return nil, false
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, l.left+1))
+	var content bytes.Buffer
+	if info, err := f.Stat(); err == nil {
+		content.Grow(int(min(max(info.Size(), 0), l.left)) + bytes.MinRead)
+	}
+	_, err = content.ReadFrom(io.LimitReader(f, l.left+1))
+	data := content.Bytes()
 	switch {
 	case err != nil:
 		problem("cannot read %s: %v; name a file", path, reason(err))
@@ -111,16 +141,19 @@ func identity(path string) string {
 
 // main reads the file that the configuration starts from.
 func (l *loader) main(name string, data []byte) {
-	raw, at, ok := l.decode(name, data)
+	raw, at, services, ok := l.tree(name, data)
 	if !ok {
 		return
 	}
-	r := read(l.report, name, "the file", mainFile, raw, at)
+	src := &source{file: name, report: l.report}
+	r := src.read("the file", mainFile, raw, at)
 	l.routers = append(l.routers, r.tables("vrrp")...)
 	l.services = append(l.services, r.tables("service")...)
 	if l.director = r.table("director"); l.director == nil {
-		l.director = read(&report{}, name, "[director]", directorKeys, nil, at)
+		src = &source{file: name, report: &report{}}
+		l.director = src.read("[director]", directorKeys, nil, at)
 	}
+	l.buildSections(name, services)
 }
 
 // include reads the files that the main file names.
@@ -144,6 +177,9 @@ func (l *loader) include(path string) {
 			l.warnf(path, pattern.line, "include holds %s, which matches no file; correct it, unless there are none yet", quote(pattern.text))
 		}
 		for _, name := range names {
+			if l.sections != nil && l.spoiled() {
+				return
+			}
 			if l.seen[identity(name)] {
 				continue // matched by two patterns, or the main file itself
 			}
@@ -161,7 +197,7 @@ func quoteGlob(dir string) string {
 
 // included reads a file that the main file includes.
 func (l *loader) included(name string, data []byte) {
-	raw, at, ok := l.decode(name, data)
+	raw, at, services, ok := l.tree(name, data)
 	if !ok {
 		return
 	}
@@ -169,14 +205,32 @@ func (l *loader) included(name string, data []byte) {
 		l.errorf(name, at.key("director").line, "[director] stands in an included file; move it to the main file")
 		delete(raw, "director")
 	}
-	r := read(l.report, name, "the file", included, raw, at)
+	src := &source{file: name, report: l.report}
+	r := src.read("the file", included, raw, at)
 	l.routers = append(l.routers, r.tables("vrrp")...)
 	l.services = append(l.services, r.tables("service")...)
+	l.buildSections(name, services)
 }
 
-// decode returns the tree of a TOML file and where everything in it stands.
-func (l *loader) decode(name string, data []byte) (raw map[string]any, at *place, ok bool) {
-	line := 1
+// tree returns the tree of a TOML file and where everything in it stands, and
+// apart from that the services, where the file is read in sections.
+func (l *loader) tree(name string, data []byte) (raw map[string]any, at *place, services []section, ok bool) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if l.sections == nil {
+		raw, at, ok = l.decode(name, new(index), data, 1, len(data) >= bulkSize)
+		return raw, at, nil, ok
+	}
+	rest, services := split(data)
+	if raw, at, ok = l.decode(name, new(index), rest.text, 1, true); ok && !rest.complete(raw, at) {
+		l.sections.odd = true
+		return nil, nil, nil, false
+	}
+	return raw, at, services, ok
+}
+
+// decode returns the tree of a TOML file, or of a section of one that begins
+// at a line, and where everything in it stands.
+func (l *loader) decode(name string, x *index, data []byte, line int, bulk bool) (raw map[string]any, at *place, ok bool) {
 	// A fault in a parser must not end a daemon that is asked to reload.
 	defer func() {
 		if p := recover(); p != nil {
@@ -184,11 +238,13 @@ func (l *loader) decode(name string, data []byte) (raw map[string]any, at *place
 			ok = false
 		}
 	}()
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	at, err := locate(data)
+	at, raw, err := x.read(data, line, bulk)
 	if se, bad := errors.AsType[*syntaxError](err); bad {
 		l.errorf(name, se.line, "%s; correct the syntax%s", se.what, hint(data, se.line))
 		return nil, nil, false
+	}
+	if raw != nil {
+		return raw, at, true
 	}
 	if _, err := toml.Decode(string(data), &raw); err != nil {
 		what := err.Error()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"sort"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
@@ -20,13 +19,43 @@ const maxDepth = 16
 type place struct {
 	line   int
 	header bool // line is that of the header or key, not of a dotted key below it
-	keys   map[string]*place
+	keys   []named
+	byName map[string]*place // of keys, once they are many
 	items  []*place
+	table  map[string]any // that is read in bulk, for headers below it
+	list   *tableList     // the same of an array of tables
+}
+
+// clear makes an empty place out of one that was used.
+func (p *place) clear() {
+	*p = place{keys: p.keys[:0], items: p.items[:0]}
+}
+
+// named is the place of a key.
+type named struct {
+	name string
+	*place
+}
+
+// manyKeys is from when on keys are looked up by name: most tables have a few.
+const manyKeys = 16
+
+// find returns the place of a key of a table, or nil.
+func (p *place) find(name string) *place {
+	if p.byName != nil {
+		return p.byName[name]
+	}
+	for _, k := range p.keys {
+		if k.name == name {
+			return k.place
+		}
+	}
+	return nil
 }
 
 // key returns the place of a key of a table; where it is unknown, the table's.
 func (p *place) key(name string) *place {
-	if c := p.keys[name]; c != nil {
+	if c := p.find(name); c != nil {
 		return c
 	}
 	return &place{line: p.line}
@@ -41,22 +70,41 @@ func (p *place) item(i int) *place {
 	return &place{line: p.line}
 }
 
-// child returns the place of a key, made if absent.
-func (p *place) child(name string, line int) *place {
-	if p.keys == nil {
-		p.keys = make(map[string]*place)
+// child returns the place of a key of p, made if absent.
+func (x *index) child(p *place, key []byte, line int) *place {
+	name, ok := x.names[string(key)]
+	if !ok {
+		name = string(key)
+		x.names[name] = name
 	}
-	c := p.keys[name]
-	if c == nil {
-		c = &place{line: line}
-		p.keys[name] = c
+	if c := p.find(name); c != nil {
+		return c
+	}
+	c := x.place(line)
+	p.keys = append(p.keys, named{name, c})
+	switch {
+	case p.byName != nil:
+		p.byName[name] = c
+	case len(p.keys) > manyKeys:
+		p.byName = make(map[string]*place, 2*manyKeys)
+		for _, k := range p.keys {
+			p.byName[k.name] = k.place
+		}
 	}
 	return c
 }
 
-// table returns the table that keys below p belong to: p itself, or its last
+// place returns a new place.
+func (x *index) place(line int) *place {
+	p := x.places.take()
+	p.clear()
+	p.line = line
+	return p
+}
+
+// latest returns the table that keys below p belong to: p itself, or its last
 // element so far.
-func (p *place) table() *place {
+func (p *place) latest() *place {
 	if n := len(p.items); n > 0 {
 		return p.items[n-1]
 	}
@@ -71,23 +119,37 @@ type syntaxError struct {
 
 func (e *syntaxError) Error() string { return e.what }
 
-// index is a file being indexed.
+// index finds out where everything in a file stands. It can be used for one
+// file, or section of one, after the other: what it has returned for the last
+// is overwritten with the next.
 type index struct {
 	parser unstable.Parser
 	size   int
-	breaks []int // offsets of the line feeds
+	offset int // that was looked up last
+	number int // the line of that
+	names  map[string]string
+	places pool[place]
+	bulk   bulk
 }
 
 // locate returns the place of everything in a TOML file, or a *syntaxError.
 func locate(data []byte) (*place, error) {
-	x := &index{size: len(data)}
-	for i, c := range data {
-		if c == '\n' {
-			x.breaks = append(x.breaks, i)
-		}
+	root, _, err := new(index).read(data, 1, false)
+	return root, err
+}
+
+// read returns the place of everything in data, whose first line is counted as
+// line, or a *syntaxError. With bulk it returns the tree, too, or nil where
+// that is for the decoder to read.
+func (x *index) read(data []byte, line int, bulk bool) (*place, map[string]any, error) {
+	x.size, x.offset, x.number = len(data), 0, line
+	if x.names == nil {
+		x.names = make(map[string]string)
 	}
 	x.parser.Reset(data)
-	root := &place{line: 1}
+	x.places.reset()
+	root := x.place(line)
+	x.bulk.reset(bulk && plain(data), root)
 	at := root
 	for x.parser.NextExpression() {
 		e := x.parser.Expression()
@@ -95,24 +157,48 @@ func locate(data []byte) (*place, error) {
 		case unstable.Table, unstable.ArrayTable:
 			t, err := x.header(root, e)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			at = t
 		case unstable.KeyValue:
 			if err := x.keyValue(at, e, 1); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
+			x.assign(e)
 		}
 	}
 	if err := x.parser.Error(); err != nil {
-		return nil, x.syntax(err)
+		return nil, nil, x.syntax(err)
 	}
-	return root, nil
+	tree, _ := x.bulk.tree()
+	return root, tree, nil
+}
+
+// assign hands a key with its value over to the bulk.
+func (x *index) assign(e *unstable.Node) {
+	if x.bulk.odd {
+		return
+	}
+	it := e.Key()
+	it.Next()
+	if !it.IsLast() {
+		x.bulk.odd = true
+		return
+	}
+	x.bulk.set(x.names[string(it.Node().Data)], e)
 }
 
 // line returns the line of a byte offset.
 func (x *index) line(offset int) int {
-	return sort.SearchInts(x.breaks, offset) + 1
+	// Everything is looked up in the order of the file, or nearly so.
+	data := x.parser.Data()
+	if offset >= x.offset {
+		x.number += bytes.Count(data[x.offset:offset], []byte("\n"))
+	} else {
+		x.number -= bytes.Count(data[offset:x.offset], []byte("\n"))
+	}
+	x.offset = offset
+	return x.number
 }
 
 // nodeLine returns the line of a node, or that of its parent for the kinds
@@ -138,19 +224,22 @@ func (x *index) header(root *place, e *unstable.Node) (*place, error) {
 		if depth > maxDepth {
 			return nil, tooDeep(line)
 		}
-		c := at.child(string(n.Data), line)
+		c := x.child(at, n.Data, line)
 		if !it.IsLast() {
-			at = c.table()
+			at = c.latest()
 			continue
 		}
 		if !c.header {
 			c.line, c.header = line, true
 		}
+		parent := at
 		at = c
 		if e.Kind == unstable.ArrayTable {
-			at = &place{line: line, header: true}
+			at = x.place(line)
+			at.header = true
 			c.items = append(c.items, at)
 		}
+		x.bulk.enter(parent, c, x.names[string(n.Data)], e.Kind == unstable.ArrayTable, at)
 	}
 	return at, nil
 }
@@ -164,7 +253,7 @@ func (x *index) keyValue(at *place, e *unstable.Node, depth int) error {
 		if depth++; depth > maxDepth {
 			return tooDeep(line)
 		}
-		at = at.table().child(string(n.Data), line)
+		at = x.child(at.latest(), n.Data, line)
 	}
 	at.header = true
 	return x.value(at, e.Value(), depth)
@@ -178,7 +267,8 @@ func (x *index) value(at *place, v *unstable.Node, depth int) error {
 	switch v.Kind {
 	case unstable.Array:
 		for it := v.Children(); it.Next(); {
-			item := &place{line: x.nodeLine(it.Node(), at.line), header: true}
+			item := x.place(x.nodeLine(it.Node(), at.line))
+			item.header = true
 			at.items = append(at.items, item)
 			if err := x.value(item, it.Node(), depth+1); err != nil {
 				return err
@@ -198,7 +288,7 @@ func (x *index) value(at *place, v *unstable.Node, depth int) error {
 func (x *index) syntax(err error) *syntaxError {
 	var pe *unstable.ParserError
 	if !errors.As(err, &pe) {
-		return &syntaxError{line: 1, what: err.Error()}
+		return &syntaxError{line: x.number, what: err.Error()}
 	}
 	offset := x.size
 	if len(pe.Highlight) > 0 {

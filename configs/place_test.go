@@ -55,7 +55,7 @@ func checkPlaces(t *testing.T, path string, v any, p *place) int {
 		}
 	case map[string]any:
 		for k, e := range v {
-			if p.keys[k] == nil {
+			if p.find(k) == nil {
 				t.Errorf("%s has no place for %q", path, k)
 			}
 			n += checkPlaces(t, path+"."+k, e, p.key(k))
@@ -162,5 +162,20 @@ func TestProblem(t *testing.T) {
 	const want = "a.toml: v\na.toml:9: w\na.toml:10: warning: z\nb.toml:2: x; do y"
 	if got := r.problems().Error(); got != want {
 		t.Errorf("problems are\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Lines are found in any order, though those near the last are found faster.
+func TestLine(t *testing.T) {
+	text := "a\n\nbc\nd\n\n\n\ne"
+	x := &index{number: 1}
+	x.parser.Reset([]byte(text))
+	for _, step := range []int{1, 3, 5, 7, 11, 13} {
+		for i := range len(text) {
+			offset := i * step % len(text)
+			if got, want := x.line(offset), 1+strings.Count(text[:offset], "\n"); got != want {
+				t.Errorf("offset %d, in steps of %d, is in line %d, want %d", offset, step, got, want)
+			}
+		}
 	}
 }

@@ -8,37 +8,65 @@ import (
 	"time"
 )
 
-// entry is one element of a list of text.
+// entry is one element of a list: of text, or of numbers.
 type entry struct {
-	text string
-	line int
+	text   string
+	number int64
+	line   int
+}
+
+// extra is a key of an open table that the schema does not name.
+type extra struct {
+	name  string
+	value any // as it was decoded
+	line  int
 }
 
 // field is the value of one key.
 type field struct {
-	line    int  // of the key; of the table's header when the key is not given
-	given   bool // in the file, right or wrong
-	good    bool // value passed every check of the schema, or is the default
-	value   any  // string, int64, bool, time.Duration, []entry
+	line    int32 // of the key; of the table's header when the key is not given
+	given   bool  // in the file, right or wrong
+	good    bool  // value passed every check of the schema, or is the default
+	value   any   // string, int64, bool, time.Duration, []entry
 	records []*record
-	blamed  string // the last problem that was reported with once
 }
 
 // record is a table that was checked against the schema: it has a field for
 // every key. A field that is not good holds its zero value, has been reported,
 // and must not be judged again.
 type record struct {
-	file   string
+	*source
 	line   int
 	name   string // as in "[[vrrp]]"
 	schema []key
 	fields []field // one for each key of the schema
-	report *report
+	extras []extra // sorted by name
+}
+
+// source is the file that records are read from.
+type source struct {
+	file    string
+	report  *report
+	records pool[record]
+}
+
+// record returns a record without content.
+func (s *source) record(line int, name string, schema []key) *record {
+	r := s.records.take()
+	fields := slices.Grow(r.fields[:0], len(schema))[:len(schema)]
+	*r = record{source: s, line: line, name: name, schema: schema, fields: fields}
+	return r
 }
 
 // read checks the table raw, which stands at p, against the schema.
-func read(rep *report, file, name string, schema []key, raw map[string]any, p *place) *record {
-	r := &record{file: file, line: p.line, name: name, schema: schema, fields: make([]field, len(schema)), report: rep}
+func (s *source) read(name string, schema []key, raw map[string]any, p *place) *record {
+	return s.readOpen(name, schema, "", raw, p)
+}
+
+// readOpen is read for a table that may have further keys that begin with
+// open, unless that is empty.
+func (s *source) readOpen(name string, schema []key, open string, raw map[string]any, p *place) *record {
+	r := s.record(p.line, name, schema)
 	known := 0
 	for i, k := range schema {
 		if v, ok := raw[k.name]; ok {
@@ -52,8 +80,14 @@ func read(rep *report, file, name string, schema []key, raw map[string]any, p *p
 		return r
 	}
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
-		if r.field(name) == nil {
-			r.unknown(name, p.key(name).line)
+		switch line := p.key(name).line; {
+		case r.field(name) != nil:
+		case open != "" && strings.HasPrefix(name, open):
+			r.extras = append(r.extras, extra{name: name, value: raw[name], line: line})
+		case open != "" && name+"." == open:
+			r.report.errorf(r.file, line, "%s in %s is split at its dots; write the whole name in quotes", open+"*", r.name)
+		default:
+			r.unknown(name, line)
 		}
 	}
 	return r
@@ -93,13 +127,13 @@ func (r *record) unknown(name string, line int) {
 
 // absent returns the field of a key that is not in the file.
 func (r *record) absent(k key) field {
-	f := field{line: r.line, good: !k.required}
+	f := field{line: int32(r.line), good: !k.required}
 	switch {
 	case k.required:
 		r.report.errorf(r.file, r.line, "%s has no %s; add %s", r.name, k.name, k.example())
 		f.value = k.zero()
 	case k.kind == table && k.derived == "" && k.later == "":
-		f.records = []*record{read(r.report, r.file, r.inner(k), k.keys, nil, &place{line: r.line})}
+		f.records = []*record{r.read(r.inner(k), k.keys, nil, &place{line: r.line})}
 	default:
 		f.value = k.zero()
 		if k.fallback != nil {
@@ -111,7 +145,7 @@ func (r *record) absent(k key) field {
 
 // present returns the field of a key that is in the file.
 func (r *record) present(k key, v any, p *place) field {
-	f := field{line: p.line, given: true, value: k.zero()}
+	f := field{line: int32(p.line), given: true, value: k.zero()}
 	switch {
 	case k.later != "" && k.keys == nil:
 		f.good = r.unsupported(k, v, p)
@@ -125,7 +159,7 @@ func (r *record) present(k key, v any, p *place) field {
 			return f
 		}
 		f.good = true
-		f.records = []*record{read(r.report, r.file, r.inner(k), k.keys, t, p)}
+		f.records = []*record{r.readOpen(r.inner(k), k.keys, k.open, t, p)}
 	case k.kind == tables:
 		f.good = true
 		ts, ok := asTables(v)
@@ -133,11 +167,13 @@ func (r *record) present(k key, v any, p *place) field {
 			r.mismatch(k, v, p.line)
 			return f
 		}
+		inner := r.inner(k)
+		f.records = make([]*record, 0, len(ts))
 		for i, t := range ts {
 			if r.report.full() {
 				break // nobody reads on, and the rest need not fit in memory
 			}
-			f.records = append(f.records, read(r.report, r.file, r.inner(k), k.keys, t, p.item(i)))
+			f.records = append(f.records, r.read(inner, k.keys, t, p.item(i)))
 		}
 	default:
 		f.value, f.good = r.scalar(k, v, p)
@@ -240,11 +276,11 @@ func describe(v any) string {
 }
 
 func (r *record) problem(name, format string, args ...any) {
-	r.report.errorf(r.file, r.field(name).line, format, args...)
+	r.report.errorf(r.file, int(r.field(name).line), format, args...)
 }
 
 func (r *record) warn(name, format string, args ...any) {
-	r.report.warnf(r.file, r.field(name).line, format, args...)
+	r.report.warnf(r.file, int(r.field(name).line), format, args...)
 }
 
 func (r *record) good(names ...string) bool {
@@ -275,7 +311,7 @@ func (r *record) table(name string) *record {
 
 // where returns the place of a key, to point at from another problem.
 func (r *record) where(name string) where {
-	return where{r.file, r.field(name).line}
+	return where{r.file, int(r.field(name).line)}
 }
 
 // where is a place in a message.

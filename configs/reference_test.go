@@ -27,8 +27,8 @@ func TestReference(t *testing.T) {
 	for _, w := range config.Warnings {
 		t.Errorf("warning: %v", w)
 	}
-	l := &loader{builder: builder{report: &report{}}}
-	raw, at, ok := l.decode(file, data)
+	l := newLoader()
+	raw, at, _, ok := l.tree(file, data)
 	if !ok {
 		t.Fatal(l.found)
 	}

@@ -13,7 +13,7 @@ import (
 
 // routerTables are what virtual routers must not have in common.
 type routerTables struct {
-	names map[string]*record
+	names map[string]where
 	vrids map[vridKey]*record
 	vips  map[vipKey]where
 }
@@ -30,7 +30,7 @@ type vipKey struct {
 
 // buildRouters turns every [[vrrp]] into its two values.
 func (b *builder) buildRouters() {
-	t := routerTables{names: map[string]*record{}, vrids: map[vridKey]*record{}, vips: map[vipKey]where{}}
+	t := routerTables{names: map[string]where{}, vrids: map[vridKey]*record{}, vips: map[vipKey]where{}}
 	for _, r := range b.routers {
 		b.unique(r, t.names)
 		b.checkLink(r, &t)
@@ -46,8 +46,10 @@ func (b *builder) buildRouters() {
 				PreemptDelay: r.duration("preempt_delay"),
 				Password:     b.password(r),
 			},
-			Link:   r.text("interface"),
-			Source: b.source(r, addresses),
+			Link:             r.text("interface"),
+			Source:           b.source(r, addresses),
+			PreemptWhenReady: r.text("preempt_when") == "ready",
+			ReadyLimit:       r.duration("ready_limit"),
 		}
 		for _, p := range addresses {
 			router.Config.Addresses = append(router.Config.Addresses, p.Addr())
@@ -68,18 +70,12 @@ func (b *builder) buildRouters() {
 // closing zero.
 const maxLink = 15
 
-// checkLink checks the interface by the rules of the kernel (dev_valid_name in
-// net/core/dev.c), and the VRID on it.
+// checkLink checks the interface, and the VRID on it.
 func (b *builder) checkLink(r *record, t *routerTables) {
-	if !r.good("interface") {
+	if !r.good("interface") || !b.checkInterface(r) {
 		return
 	}
 	link := r.text("interface")
-	bad := func(c rune) bool { return c == '/' || c == ':' || unicode.IsSpace(c) || unicode.IsControl(c) }
-	if link == "" || len(link) > maxLink || link == "." || link == ".." || strings.IndexFunc(link, bad) >= 0 {
-		r.problem("interface", "interface = %s is not the name of an interface; use 1 to %d bytes without slash, colon or space", quote(link), maxLink)
-		return
-	}
 	if !r.good("vrid") {
 		return
 	}
@@ -89,6 +85,18 @@ func (b *builder) checkLink(r *record, t *routerTables) {
 		return
 	}
 	t.vrids[k] = r
+}
+
+// checkInterface checks the name of an interface by the rules of the kernel
+// (dev_valid_name in net/core/dev.c).
+func (b *builder) checkInterface(r *record) bool {
+	link := r.text("interface")
+	bad := func(c rune) bool { return c == '/' || c == ':' || unicode.IsSpace(c) || unicode.IsControl(c) }
+	if link == "" || len(link) > maxLink || link == "." || link == ".." || strings.IndexFunc(link, bad) >= 0 {
+		r.problem("interface", "interface = %s is not the name of an interface; use 1 to %d bytes without slash, colon or space", quote(link), maxLink)
+		return false
+	}
+	return true
 }
 
 func (b *builder) advertInterval(r *record) time.Duration {
@@ -221,6 +229,9 @@ func (b *builder) checkPreempt(r *record) {
 		return
 	}
 	owner := r.integer("priority") == vrrp.PriorityOwner
+	if r.text("preempt_when") == "ready" && (owner || !r.boolean("preempt")) {
+		r.warn("preempt_when", "preempt_when = \"ready\" has no effect with priority 255, which always preempts, or with preempt = false; remove one of the two")
+	}
 	switch delay := r.duration("preempt_delay"); {
 	case owner && !r.boolean("preempt"):
 		r.warn("preempt", "preempt = false has no effect with priority 255, the owner always preempts; lower the priority or remove it")

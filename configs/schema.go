@@ -9,8 +9,9 @@ const (
 	text kind = iota
 	integer
 	boolean
-	length // a duration, written as text with a unit
-	list   // of text
+	length  // a duration, written as text with a unit
+	list    // of text
+	numbers // a list of integers
 	table
 	tables
 )
@@ -24,7 +25,7 @@ type key struct {
 	fallback any    // value when it is not given: string, int64, bool, time.Duration, []string
 	derived  string // the default in words, where it is not one value (for a table: where it is not that of its keys)
 
-	min, max int64         // integer: range; length: in nanoseconds; list: number of elements (max 0: any)
+	min, max int64         // integer and numbers: range; length: in nanoseconds; list: number of elements (max 0: any)
 	off      bool          // integer and length: zero is allowed below min, and switches something off
 	step     time.Duration // length: must be a multiple
 
@@ -32,7 +33,8 @@ type key struct {
 	future []string // text: further values, which this version does not support
 	secret bool     // text: never repeated in a message
 
-	keys []key // table and tables
+	keys []key  // table and tables
+	open string // table: keys beyond these are allowed whose name begins so, in quotes; their values are checked by the builder
 
 	// later is not empty for a key of which this version supports only the
 	// fallback (for a table without keys: nothing); it says what to do.
@@ -67,8 +69,40 @@ var directorKeys = []key{
 		{name: "socket", kind: text, fallback: DefaultSocket},
 		{name: "listen", kind: text, fallback: "", later: "use the control socket (understudy status --json)"},
 	}},
-	{name: "sync", kind: table, later: "remove the table, or start the kernel's daemon with ipvsadm --start-daemon"},
+	{name: "state", kind: text, fallback: DefaultState},
+	{name: "timeouts", kind: table, keys: []key{
+		{name: "tcp", kind: length, fallback: time.Duration(0), min: sec(1), max: sec(maxTimeout), off: true, step: time.Second},
+		{name: "tcp_fin", kind: length, fallback: time.Duration(0), min: sec(1), max: sec(maxTimeout), off: true, step: time.Second},
+		{name: "udp", kind: length, fallback: time.Duration(0), min: sec(1), max: sec(maxTimeout), off: true, step: time.Second},
+	}},
+	{name: "sync", kind: table, derived: "no synchronisation", keys: []key{
+		{name: "interface", kind: text, required: true},
+		{name: "id", kind: integer, fallback: int64(0), max: 255},
+		{name: "role", kind: text, derived: "follow if vrrp is given, else both", choice: []string{"both", "follow"}},
+		{name: "vrrp", kind: text, derived: "none"},
+		{name: "group", kind: text, fallback: "224.0.0.81"},
+		{name: "port", kind: integer, fallback: int64(8848), min: 1, max: 65535},
+		{name: "ttl", kind: integer, fallback: int64(1), min: 1, max: 255},
+		{name: "maxlen", kind: integer, fallback: int64(0), min: 1024, max: maxSyncLen, off: true},
+		{name: "peer_port", kind: integer, derived: "port + 1", min: 1, max: 65535},
+		{name: "secret", kind: text, fallback: "", secret: true},
+	}},
+	{name: "sysctl", kind: table, open: "net.", keys: []key{
+		{name: "set", kind: boolean, fallback: false},
+	}},
 }
+
+const (
+	// maxTimeout bounds the timeouts of connections, in seconds: the kernel
+	// refuses what is more than 2^31-1 ticks (ip_vs_set_timeout), of which
+	// there may be 1000 in a second.
+	maxTimeout = 24 * 86400
+	// maxSyncLen is the longest synchronisation message that fits in a UDP
+	// packet over IPv6, and so over IPv4 too.
+	maxSyncLen = 65535 - 40 - 8
+	// maxGroup bounds the addresses of one service, and of one range.
+	maxGroup, maxRange = 1024, 256
+)
 
 var vrrpKeys = []key{
 	{name: "name", kind: text, required: true},
@@ -80,6 +114,8 @@ var vrrpKeys = []key{
 	{name: "addresses", kind: list, required: true, min: 1, max: 255},
 	{name: "preempt", kind: boolean, fallback: true},
 	{name: "preempt_delay", kind: length, fallback: time.Duration(0), max: sec(3600), step: time.Millisecond},
+	{name: "preempt_when", kind: text, fallback: "always", choice: []string{"always", "ready"}},
+	{name: "ready_limit", kind: length, fallback: 60 * time.Second, min: sec(1), max: sec(3600), step: time.Millisecond},
 	{name: "source", kind: text, derived: "the first address of the interface"},
 	{name: "unicast_peers", kind: list, fallback: []string{}},
 	{name: "auth", kind: table, derived: "no authentication", keys: []key{
@@ -103,27 +139,37 @@ var futureChecks = []string{"tls", "dns", "smtp", "udp", "ping", "grpc", "comman
 
 var serviceKeys = []key{
 	{name: "name", kind: text, required: true},
-	{name: "address", kind: text, derived: "required, unless fwmark is given"},
-	{name: "fwmark", kind: integer, derived: "required, unless address is given", min: 1, max: 1<<32 - 1},
+	{name: "address", kind: text, derived: oneKey},
+	{name: "addresses", kind: list, derived: oneKey, min: 1, max: maxGroup},
+	{name: "fwmark", kind: integer, derived: oneKey, min: 1, max: 1<<32 - 1},
+	{name: "fwmarks", kind: numbers, derived: oneKey, min: 1, max: 1<<32 - 1},
 	{name: "family", kind: text, fallback: "ipv4", choice: []string{"ipv4", "ipv6"}},
-	{name: "protocol", kind: text, fallback: "tcp", choice: []string{"tcp", "udp"}, future: []string{"sctp"}},
+	{name: "protocol", kind: text, fallback: "tcp", choice: []string{"tcp", "udp", "sctp"}},
 	{name: "scheduler", kind: text, fallback: "wlc",
 		choice: []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"}},
 	{name: "scheduler_flags", kind: list, fallback: []string{}, choice: []string{"sh-fallback", "sh-port", "mh-fallback", "mh-port"}},
 	{name: "forward", kind: text, derived: "required here or for each server", choice: forwards},
 	{name: "persistence", kind: length, fallback: time.Duration(0), max: sec(31 * 86400), step: time.Second},
 	{name: "persistence_mask", kind: integer, derived: "32, for IPv6 128", min: 1, max: 128},
+	{name: "persistence_engine", kind: text, fallback: "", choice: []string{"", "sip"}},
 	{name: "one_packet", kind: boolean, fallback: false},
 	{name: "check", kind: table, derived: "no check: every server is always fit", keys: checkKeys},
 	{name: "server", kind: tables, keys: serverKeys},
-	{name: "quorum", kind: integer, fallback: int64(1), later: remove},
-	{name: "sorry", kind: text, fallback: "", later: remove},
-	{name: "drain", kind: length, fallback: time.Duration(0), later: remove},
-	{name: "slow_start", kind: length, fallback: time.Duration(0), later: remove},
-	{name: "while_unhealthy", kind: text, fallback: "remove", later: remove},
+	{name: "quorum", kind: integer, fallback: int64(1), min: 1, max: 1<<31 - 1},
+	{name: "hysteresis", kind: integer, fallback: int64(0), max: 1<<31 - 2},
+	{name: "sorry", kind: text, fallback: ""},
+	{name: "sorry_forward", kind: text, derived: "that of the service", choice: forwards},
+	{name: "while_unhealthy", kind: text, fallback: "remove", choice: []string{"remove", "weight-zero"}},
+	{name: "drain", kind: length, fallback: time.Duration(0), max: sec(7 * 86400), step: time.Millisecond},
+	{name: "slow_start", kind: length, fallback: time.Duration(0), max: sec(86400), step: time.Millisecond},
+	{name: "alpha", kind: boolean, fallback: false},
+	{name: "omega", kind: text, fallback: "remove", choice: []string{"remove", "keep"}},
 }
 
-var forwards = []string{"dr", "nat", "tun"}
+// oneKey is what a service must have one of.
+const oneKey = "one of address, addresses, fwmark and fwmarks is required"
+
+var forwards = []string{"dr", "nat", "tun", "local"}
 
 var serverKeys = []key{
 	{name: "address", kind: text, required: true},
@@ -132,9 +178,10 @@ var serverKeys = []key{
 	{name: "max_connections", kind: integer, fallback: int64(0), max: 1<<32 - 1},
 	{name: "min_connections", kind: integer, fallback: int64(0), max: 1<<32 - 1},
 	{name: "check", kind: table, derived: "that of the service", keys: serverCheckKeys},
-	{name: "tunnel", kind: table, later: "write type = \"ipip\" or remove it", keys: []key{
-		{name: "type", kind: text, fallback: "ipip", later: "use ipip"},
-		{name: "port", kind: integer, fallback: int64(0), later: remove},
+	{name: "tunnel", kind: table, derived: "ipip", keys: []key{
+		{name: "type", kind: text, required: true, choice: []string{"ipip", "gue", "gre"}},
+		{name: "port", kind: integer, derived: "6080 for gue", min: 1, max: 65535},
+		{name: "checksum", kind: text, fallback: "none", choice: []string{"none", "checksum", "remote"}},
 	}},
 }
 
@@ -161,4 +208,5 @@ var probeKeys = []key{
 	{name: "status", kind: list, fallback: []string{"200-299"}, min: 1},
 	{name: "body", kind: text, fallback: ""},
 	{name: "insecure", kind: boolean, fallback: false},
+	{name: "weight_header", kind: text, fallback: ""},
 }

@@ -1,35 +1,59 @@
 package configs
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/understudy-ha/understudy/director"
 )
 
-var forwardMethods = map[string]director.Forward{"nat": director.NAT, "tun": director.TUN, "dr": director.DR}
+var forwardMethods = map[string]director.Forward{
+	"nat": director.NAT, "tun": director.TUN, "dr": director.DR, "local": director.Local,
+}
+
+// anyForward is what a message suggests for forward.
+const anyForward = `"dr", "nat", "tun" or "local"`
+
+var encapsulations = map[string]director.Encapsulation{"ipip": director.IPIP, "gue": director.GUE, "gre": director.GRE}
+
+var tunnelChecksums = map[string]director.TunnelChecksum{
+	"none": director.NoChecksum, "checksum": director.Checksum, "remote": director.RemoteChecksum,
+}
+
+// guePort is the port of GUE (IANA), for tunnels that name none: the kernel
+// has no default.
+const guePort = 6080
 
 // servers reads the [[service.server]] of a service. What depends on the
-// service's key is checked only where it is known.
-func (b *builder) servers(r *record, k director.ServiceKey, known bool) []director.Server {
+// service's keys is checked only where they are known.
+func (b *builder) servers(r *record, g group) []director.Server {
 	records := r.tables("server")
 	if len(records) == 0 && r.good("server") {
 		b.warnf(r.file, r.line, "the service has no server, so nothing answers; add a [[service.server]]")
 	}
 	b.checkForward(r, records)
 	base := b.serviceCheck(r)
-	seen := make(map[netip.AddrPort]where)
-	var servers []director.Server
+	// To clear a map takes as long as it ever was.
+	if b.seen == nil || len(b.seen) > 256 {
+		b.seen = make(map[netip.AddrPort]where)
+	}
+	clear(b.seen)
+	servers := make([]director.Server, 0, len(records))
+	var first director.ServiceKey
+	if len(g) > 0 {
+		first = g[0]
+	}
 	for _, sr := range records {
 		s := director.Server{Spec: b.serverSpec(sr, r)}
-		ap, ok := b.serverAddress(sr, seen)
+		ap, ok := b.serverAddress(sr)
 		if ok {
 			s.Address = ap
-			if known {
-				b.checkReach(sr, r, k, s)
+			if name, known := method(sr, r); known {
+				b.checkReach(sr, "address", name, ap, g)
 			}
 		}
-		s.Check = b.serverCheck(base, r, sr, k, ap)
+		s.Check = b.serverCheck(base, r, sr, first, ap)
 		servers = append(servers, s)
 	}
 	return servers
@@ -43,12 +67,12 @@ func (b *builder) checkForward(service *record, servers []*record) {
 	}
 	missing := func(sr *record) bool { return !sr.given("forward") }
 	if len(servers) > 0 && !slices.ContainsFunc(servers, func(sr *record) bool { return !missing(sr) }) {
-		b.errorf(service.file, service.line, "%s has no forward; add forward = \"dr\", \"nat\" or \"tun\", there is no default", service.name)
+		b.errorf(service.file, service.line, "%s has no forward; add forward = %s, there is no default", service.name, anyForward)
 		return
 	}
 	for _, sr := range servers {
 		if missing(sr) {
-			b.errorf(sr.file, sr.line, "%s has no forward, nor has its service; add forward = \"dr\", \"nat\" or \"tun\", there is no default", sr.name)
+			b.errorf(sr.file, sr.line, "%s has no forward, nor has its service; add forward = %s, there is no default", sr.name, anyForward)
 		}
 	}
 }
@@ -78,13 +102,40 @@ func (b *builder) serverSpec(sr, service *record) director.ServerSpec {
 			sr.problem("min_connections", "min_connections = %d is more than max_connections = %d; lower it", spec.Lower, spec.Upper)
 		}
 	}
-	if sr.given("tunnel") && known && name != "tun" {
-		sr.problem("tunnel", "tunnel has no effect with forward = %q; remove it, or set forward = \"tun\"", name)
+	if t := sr.table("tunnel"); t != nil && known {
+		if name != "tun" {
+			sr.problem("tunnel", "tunnel has no effect with forward = %q; remove it, or set forward = \"tun\"", name)
+			return spec
+		}
+		spec.Tunnel = b.tunnel(t)
 	}
 	return spec
 }
 
-func (b *builder) serverAddress(sr *record, seen map[netip.AddrPort]where) (netip.AddrPort, bool) {
+// tunnel reads what packets to a server are wrapped in. The kernel ignores
+// what does not fit the type.
+func (b *builder) tunnel(r *record) director.Tunnel {
+	if !r.good("type", "port", "checksum") {
+		return director.Tunnel{}
+	}
+	name, sum := r.text("type"), r.text("checksum")
+	t := director.Tunnel{Type: encapsulations[name], Checksum: tunnelChecksums[sum], Port: uint16(r.integer("port"))}
+	switch {
+	case t.Type == director.GUE && !r.given("port"):
+		t.Port = guePort
+	case t.Type != director.GUE && r.given("port"):
+		r.problem("port", "port is for a tunnel of type \"gue\", not %q; remove it", name)
+	}
+	switch {
+	case t.Type == director.IPIP && t.Checksum != director.NoChecksum:
+		r.problem("checksum", "checksum = %q is for tunnels of type \"gue\" and \"gre\", ipip has none; remove it, or change the type", sum)
+	case t.Type == director.GRE && t.Checksum == director.RemoteChecksum:
+		r.problem("checksum", "checksum = \"remote\" is for tunnels of type \"gue\"; choose none or checksum, or change the type")
+	}
+	return t
+}
+
+func (b *builder) serverAddress(sr *record) (netip.AddrPort, bool) {
 	if !sr.good("address") {
 		return netip.AddrPort{}, false
 	}
@@ -93,37 +144,46 @@ func (b *builder) serverAddress(sr *record, seen map[netip.AddrPort]where) (neti
 		sr.problem("address", "address = %s %v", quote(sr.text("address")), err)
 		return netip.AddrPort{}, false
 	}
-	if first, taken := seen[ap]; taken {
+	if first, taken := b.seen[ap]; taken {
 		sr.problem("address", "server %s stands in this service already at %s; remove one of the two", ap, first)
 		return ap, true
 	}
-	seen[ap] = sr.where("address")
+	b.seen[ap] = sr.where("address")
 	return ap, true
 }
 
-// checkReach checks that the forwarding method can bring a packet for the
-// service to the server.
-func (b *builder) checkReach(sr, service *record, k director.ServiceKey, s director.Server) {
-	name, ok := method(sr, service)
-	if !ok {
-		return
-	}
-	server, port := s.Address.Addr(), s.Address.Port()
-	if server.Is6() != k.IPv6 {
-		if name == "tun" {
-			sr.problem("address", "server %s is of the other address family than its service, which forward = \"tun\" is not supported to carry by this version; use the same family", server)
-		} else {
-			sr.problem("address", "server %s is of the other address family than its service, which forward = %q cannot carry; use the same family", server, name)
+// checkReach checks that a forwarding method can bring a packet for every key
+// of a service to a server, which the key field of r names.
+func (b *builder) checkReach(r *record, field, method string, to netip.AddrPort, g group) {
+	server, port := to.Addr(), to.Port()
+	for _, k := range g {
+		if server.Is6() == k.IPv6 {
+			continue
 		}
+		if method != "tun" {
+			r.problem(field, "server %s is of the other address family than its service, which forward = %q cannot carry; use the same family, or forward = \"tun\"", server, method)
+			return
+		}
+		if b.director.table("sync") != nil {
+			r.problem(field, "server %s is of the other address family than its service, which the kernel refuses together with synchronisation; use the same family, or remove [director.sync]", server)
+			return
+		}
+	}
+	if method == "nat" || port == 0 {
 		return
 	}
-	if name == "nat" || port == 0 {
-		return
-	}
-	switch want := k.Address.Port(); {
-	case want == 0:
-		sr.warn("address", "forward = %q does not change the port: port %d is not used, every port of the service reaches the server as it is; write port 0, and the port to check in check", name, port)
-	case port != want:
-		sr.problem("address", "forward = %q cannot change the port from %d to %d; write port %d, or use forward = \"nat\"", name, want, port, want)
+	for _, k := range g {
+		switch want := k.Address.Port(); {
+		case want == 0:
+			r.warn(field, "forward = %q does not change the port: port %d is not used, every port of the service reaches the server as it is; write port 0, and the port to check in check", method, port)
+			return
+		case port != want:
+			advice := fmt.Sprintf("write port %d", want)
+			if len(g) > 1 {
+				advice = "write port 0, which is the client's"
+			}
+			r.problem(field, "forward = %q cannot change the port from %d to %d; %s, or use forward = \"nat\"", method, want, port, advice)
+			return
+		}
 	}
 }

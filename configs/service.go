@@ -9,8 +9,6 @@ import (
 	"github.com/understudy-ha/understudy/director"
 )
 
-var protocols = map[string]director.Protocol{"tcp": director.TCP, "udp": director.UDP}
-
 // flagBits are the scheduler flags: what they mean depends on the scheduler
 // that their name begins with.
 var flagBits = map[string]director.Flags{
@@ -20,117 +18,88 @@ var flagBits = map[string]director.Flags{
 
 // serviceTables are what services must not have in common.
 type serviceTables struct {
-	names map[string]*record
+	names map[string]where
 	keys  map[director.ServiceKey]where
 }
 
-// buildServices turns every [[service]] into its value.
-func (b *builder) buildServices() {
-	t := serviceTables{names: map[string]*record{}, keys: map[director.ServiceKey]where{}}
-	for _, r := range b.services {
-		b.unique(r, t.names)
-		k, known := b.serviceKey(r, &t)
-		s := director.Service{Name: r.text("name"), Key: k, Spec: b.serviceSpec(r, k, known)}
-		s.Servers = b.servers(r, k, known)
-		b.config.Director.Services = append(b.config.Director.Services, s)
+// expect makes room for n more services.
+func (b *builder) expect(n int) {
+	if b.tables.names == nil {
+		b.tables = serviceTables{names: make(map[string]where, n), keys: make(map[director.ServiceKey]where, n)}
 	}
+	b.config.Director.Services = slices.Grow(b.config.Director.Services, n)
+	b.named = slices.Grow(b.named, n)
 }
 
-// serviceKey returns what the kernel calls the service, and whether it could
-// be found out.
-func (b *builder) serviceKey(r *record, t *serviceTables) (k director.ServiceKey, known bool) {
-	name := "address"
-	switch {
-	case r.given("address") && r.given("fwmark"):
-		r.problem("fwmark", "the service has both an address and a fwmark; remove one of the two")
-		return k, false
-	case r.given("fwmark"):
-		name = "fwmark"
-		k, known = b.markKey(r)
-	case r.given("address"):
-		k, known = b.addressKey(r)
-	default:
-		b.errorf(r.file, r.line, "%s has neither address nor fwmark; add address = \"IP:PORT\"", r.name)
+// service turns a [[service]] into its value. It keeps nothing of the record.
+func (b *builder) service(r *record) {
+	b.unique(r, b.tables.names)
+	g := b.serviceKeys(r, &b.tables)
+	s := director.Service{Name: r.text("name"), Keys: g, Spec: b.serviceSpec(r, g)}
+	s.Servers = b.servers(r, g)
+	s.Policy = b.policy(r, g, s.Servers)
+	b.config.Director.Services = append(b.config.Director.Services, s)
+	at := r.where("address")
+	if r.given("addresses") {
+		at = r.where("addresses")
 	}
-	if !known {
-		return k, false
-	}
-	if first, taken := t.keys[k]; taken {
-		r.problem(name, "the service %s stands at %s already; put the servers of both into one", describeKey(k), first)
-		return k, true
-	}
-	t.keys[k] = r.where(name)
-	return k, true
+	b.named = append(b.named, at)
 }
 
-func describeKey(k director.ServiceKey) string {
-	switch {
-	case k.FWMark != 0 && k.IPv6:
-		return fmt.Sprintf("with fwmark %d and family ipv6", k.FWMark)
-	case k.FWMark != 0:
-		return fmt.Sprintf("with fwmark %d", k.FWMark)
-	case k.Protocol == director.UDP:
-		return fmt.Sprintf("at %s, udp,", k.Address)
-	}
-	return fmt.Sprintf("at %s, tcp,", k.Address)
-}
+// serves reports whether there is a [[service]].
+func (b *builder) serves() bool { return len(b.services)+len(b.config.Director.Services) > 0 }
 
-func (b *builder) markKey(r *record) (director.ServiceKey, bool) {
-	if r.given("protocol") {
-		r.problem("protocol", "protocol is not for a service with fwmark, which has what the firewall marks; remove it")
-	}
-	if !r.good("fwmark", "family") {
-		return director.ServiceKey{}, false
-	}
-	return director.ServiceKey{FWMark: uint32(r.integer("fwmark")), IPv6: r.text("family") == "ipv6"}, true
-}
-
-func (b *builder) addressKey(r *record) (k director.ServiceKey, known bool) {
-	if r.given("family") {
-		r.problem("family", "family is for a service with fwmark only; remove it, the address says it already")
-	}
-	if !r.good("address") {
-		return k, false
-	}
-	ap, err := endpoint(r.text("address"))
-	if err != nil {
-		r.problem("address", "address = %s %v", quote(r.text("address")), err)
-		return k, false
-	}
-	if ap.Port() == 0 && r.good("persistence") && r.duration("persistence") == 0 {
-		r.problem("address", "address = %q has port 0, every port, which the kernel takes only with persistence; write the port, or set persistence", ap)
-	}
-	k = director.ServiceKey{Protocol: protocols[r.text("protocol")], Address: ap, IPv6: ap.Addr().Is6()}
-	return k, r.good("protocol")
-}
-
-func (b *builder) serviceSpec(r *record, k director.ServiceKey, known bool) director.ServiceSpec {
+func (b *builder) serviceSpec(r *record, g group) director.ServiceSpec {
 	spec := director.ServiceSpec{
 		Scheduler:   r.text("scheduler"),
 		Flags:       b.flags(r),
 		Persistence: r.duration("persistence"),
-		Mask:        32,
-	}
-	if k.IPv6 {
-		spec.Mask = 128
-	}
-	if r.given("persistence_mask") && r.good("persistence_mask") && known {
-		mask := r.integer("persistence_mask")
-		switch {
-		case mask > int64(spec.Mask):
-			r.problem("persistence_mask", "persistence_mask = %d is out of range for IPv4; choose 1 to 32", mask)
-		case mask < int64(spec.Mask) && r.good("persistence") && spec.Persistence == 0:
-			r.warn("persistence_mask", "persistence_mask has no effect without persistence; set persistence or remove it")
-		}
-		spec.Mask = uint8(mask)
+		Mask:        b.mask(r, g),
+		Engine:      r.text("persistence_engine"),
 	}
 	if r.boolean("one_packet") {
 		spec.Flags |= director.FlagOnePacket
-		if known && k.Protocol == director.TCP {
+		if p := g.protocol(); p != 0 && p != director.UDP {
 			r.problem("one_packet", "one_packet = true is for UDP only; remove it, or set protocol = \"udp\"")
 		}
 	}
+	if spec.Engine != "" && r.good("persistence_engine") {
+		// The kernel takes any, and then drops what the engine cannot read
+		// (ip_vs_sip_fill_param) or never asks it.
+		if p := g.protocol(); p != 0 && p != director.UDP {
+			r.problem("persistence_engine", "persistence_engine = %q is for UDP only; remove it, or set protocol = \"udp\"", spec.Engine)
+		}
+		if r.good("persistence") && spec.Persistence == 0 {
+			r.problem("persistence_engine", "persistence_engine = %q needs persistence; set it, or remove this", spec.Engine)
+		}
+	}
 	return spec
+}
+
+// mask returns the prefix length for persistence; 0, which is that of one
+// client, where the service has keys of both families.
+func (b *builder) mask(r *record, g group) uint8 {
+	v4, v6 := g.families()
+	bits := int64(32)
+	switch {
+	case v4 && v6:
+		bits = 0
+	case v6:
+		bits = 128
+	}
+	if !r.given("persistence_mask") || !r.good("persistence_mask") || len(g) == 0 {
+		return uint8(bits)
+	}
+	mask := r.integer("persistence_mask")
+	switch {
+	case bits == 0:
+		r.problem("persistence_mask", "persistence_mask is one length for two address families; remove it, or make two services")
+	case mask > bits:
+		r.problem("persistence_mask", "persistence_mask = %d is out of range for IPv4; choose 1 to 32", mask)
+	case mask < bits && r.good("persistence") && r.duration("persistence") == 0:
+		r.warn("persistence_mask", "persistence_mask has no effect without persistence; set persistence or remove it")
+	}
+	return uint8(mask)
 }
 
 // flags reads scheduler_flags.
@@ -157,7 +126,7 @@ func (b *builder) flags(r *record) director.Flags {
 // checkHolders warns of services whose address never comes to this host,
 // where there are virtual routers that should bring it.
 func (b *builder) checkHolders() {
-	if len(b.routers) == 0 {
+	if len(b.routers) == 0 || !b.holdersKnown() {
 		return
 	}
 	held := make(map[netip.Addr]bool)
@@ -166,13 +135,34 @@ func (b *builder) checkHolders() {
 			held[a] = true
 		}
 	}
+	unheld := 0
 	for i, s := range b.config.Director.Services {
-		a := s.Key.Address.Addr()
-		if a.IsValid() && !held[a] && b.holdersKnown() {
-			b.services[i].warn("address", "no [[vrrp]] holds the address %s of this service; add it to the addresses of one, unless it is on this host by other means", a)
+		var missing []netip.Addr
+		for _, k := range s.Keys {
+			if a := k.Address.Addr(); a.IsValid() && !held[a] {
+				missing = append(missing, a)
+			}
 		}
+		if len(missing) == 0 {
+			continue
+		}
+		if unheld++; unheld > maxUnheld {
+			continue
+		}
+		more := ""
+		if len(missing) > 1 {
+			more = fmt.Sprintf(" (and %d more)", len(missing)-1)
+		}
+		b.warnf(b.named[i].file, b.named[i].line, "no [[vrrp]] holds the address %s%s of this service; add it to the addresses of one, unless it is on this host by other means", missing[0], more)
+	}
+	if unheld > maxUnheld {
+		b.warnf(b.named[0].file, 0, "no [[vrrp]] holds the addresses of %d more services either", unheld-maxUnheld)
 	}
 }
+
+// maxUnheld is how many services are named whose address no virtual router
+// holds: where there are many, the addresses come by other means.
+const maxUnheld = 3
 
 // holdersKnown reports whether every address of every virtual router could be
 // read: otherwise the warning may only repeat an error.

@@ -20,7 +20,7 @@ func (k key) zero() any {
 		return false
 	case length:
 		return time.Duration(0)
-	case list:
+	case list, numbers:
 		return []entry(nil)
 	}
 	return nil
@@ -44,7 +44,7 @@ func (k key) expected() string {
 	switch k.kind {
 	case text:
 		if len(k.choice) > 0 {
-			return "one of " + strings.Join(k.choice, ", ") + " in quotes"
+			return "one of " + strings.TrimPrefix(strings.Join(k.choice, ", "), ", ") + " in quotes"
 		}
 		return "a string"
 	case integer:
@@ -55,6 +55,8 @@ func (k key) expected() string {
 		return "a duration in quotes"
 	case list:
 		return "an array of strings"
+	case numbers:
+		return "an array of integers from " + k.span()
 	case table:
 		return "a table"
 	}
@@ -76,6 +78,8 @@ func (k key) example() string {
 			return k.assign(k.choice[:1])
 		}
 		return k.name + ` = ["..."]`
+	case numbers:
+		return fmt.Sprintf("%s = [%d]", k.name, k.min)
 	}
 	if k.fallback != nil && k.fallback != "" {
 		return k.assign(k.fallback)
@@ -124,8 +128,11 @@ func (k key) span() string {
 	if k.kind == length {
 		s = short(time.Duration(k.min)) + " to " + short(time.Duration(k.max))
 	}
-	if k.off && k.kind == length {
+	switch {
+	case k.off && k.kind == length:
 		return "0s, or " + s
+	case k.off:
+		return "0, or " + s
 	}
 	return s
 }
@@ -136,19 +143,19 @@ func (r *record) scalar(k key, v any, p *place) (any, bool) {
 	switch k.kind {
 	case text:
 		if s, ok := v.(string); ok {
-			return s, r.chosen(k, s, p.line)
+			return v, r.chosen(k, s, p.line)
 		}
 	case integer:
 		if n, ok := v.(int64); ok {
-			if n < k.min || n > k.max {
+			if (n < k.min || n > k.max) && !(n == 0 && k.off) {
 				r.report.errorf(r.file, p.line, "%s = %d is out of range; choose %s", k.name, n, k.span())
 				return int64(0), false
 			}
-			return n, true
+			return v, true
 		}
 	case boolean:
-		if b, ok := v.(bool); ok {
-			return b, true
+		if _, ok := v.(bool); ok {
+			return v, true
 		}
 	case length:
 		if s, ok := v.(string); ok {
@@ -157,6 +164,10 @@ func (r *record) scalar(k key, v any, p *place) (any, bool) {
 	case list:
 		if vs, ok := v.([]any); ok {
 			return r.words(k, vs, p)
+		}
+	case numbers:
+		if vs, ok := v.([]any); ok {
+			return r.numbers(k, vs, p)
 		}
 	}
 	r.mismatch(k, v, p.line)
@@ -182,6 +193,9 @@ func (r *record) chosen(k key, s string, line int) bool {
 
 // oneOf joins words as "a, b or c".
 func oneOf(words []string) string {
+	if words[0] == "" {
+		words = append([]string{`""`}, words[1:]...)
+	}
 	n := len(words) - 1
 	if n == 0 {
 		return words[0]
@@ -210,6 +224,26 @@ func (r *record) length(k key, s string, line int) (time.Duration, bool) {
 		return bad("is too fine; choose a multiple of %s", short(k.step))
 	}
 	return d, true
+}
+
+// numbers checks a list of integers; elements that are wrong are left out.
+func (r *record) numbers(k key, vs []any, p *place) ([]entry, bool) {
+	good := len(vs) > 0 && len(vs) <= maxGroup
+	if !good {
+		r.report.errorf(r.file, p.line, "%s has %d elements; give 1 to %d", k.name, len(vs), maxGroup)
+	}
+	var es []entry
+	for i, v := range vs {
+		line := p.item(i).line
+		n, ok := v.(int64)
+		if !ok || n < k.min || n > k.max {
+			r.report.errorf(r.file, line, "%s holds %s, expected only integers from %s; write for example %s", k.name, describe(v), k.span(), k.example())
+			good = false
+			continue
+		}
+		es = append(es, entry{number: n, line: line})
+	}
+	return es, good
 }
 
 // words checks a list of text; elements that are wrong are left out.

@@ -1,6 +1,9 @@
 package director
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // ChangeError is the failure of one change of an Apply.
 type ChangeError[K comparable] struct {
@@ -14,6 +17,24 @@ func (e *ChangeError[K]) Error() string { return fmt.Sprintf("%v %v: %v", e.Op, 
 
 // Unwrap returns the cause, usually a syscall.Errno.
 func (e *ChangeError[K]) Unwrap() error { return e.Err }
+
+// failuresOf returns a joined error of Apply without the failures of other
+// changes than those of the wanted keys.
+func failuresOf[K comparable](err error, wanted func(K) bool) error {
+	switch e := err.(type) {
+	case *ChangeError[K]:
+		if !wanted(e.Key) {
+			return nil
+		}
+	case interface{ Unwrap() []error }:
+		var rest []error
+		for _, err := range e.Unwrap() {
+			rest = append(rest, failuresOf(err, wanted))
+		}
+		return errors.Join(rest...)
+	}
+	return err
+}
 
 // failures takes a joined error of Apply apart: the failed changes by key, and
 // whatever was not a ChangeError.

@@ -11,7 +11,6 @@ import (
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/directortest"
 	"github.com/understudy-ha/understudy/garp"
-	"github.com/understudy-ha/understudy/health"
 )
 
 // judge looks at what was done since the last time.
@@ -41,7 +40,7 @@ func (w *world) judge(t *rapid.T) {
 			t.Fatalf("%v: it is not ours", c)
 		case c.Op == director.Create && !must:
 			t.Fatalf("%v: it must not be", c)
-		case c.Op != director.Delete && c.New != spec:
+		case c.Op != director.Delete && !w.good(c.Key, c.New, spec):
 			t.Fatalf("%v: want %v", c, spec)
 		case c.Op == director.Delete && may:
 			t.Fatalf("%v: it may stay", c)
@@ -83,7 +82,7 @@ func (w *world) settled(t *rapid.T, before map[director.Key]director.Spec) {
 
 	table := w.kernel.Entries()
 	keys := maps.Clone(table)
-	for k := range director.Plan(w.config, w.roles, func(health.Check) health.Status { return health.Status{State: health.Up} }).Entries {
+	for k := range directortest.Full(w.config) {
 		keys[k] = director.Spec{}
 	}
 	maps.Copy(keys, before)
@@ -100,7 +99,7 @@ func (w *world) settled(t *rapid.T, before map[director.Key]director.Spec) {
 			t.Fatalf("%v is missing:\n%v", k, w.kernel)
 		case there && !may && (w.written[k.Service] || w.config.Exclusive):
 			t.Fatalf("%v is left:\n%v", k, w.kernel)
-		case there && may && have != spec:
+		case there && may && !w.good(k, have, spec):
 			t.Fatalf("%v is %v, want %v", k, have, spec)
 		}
 	}
@@ -109,7 +108,7 @@ func (w *world) settled(t *rapid.T, before map[director.Key]director.Spec) {
 	clear(w.named)
 	clear(w.written)
 	for _, s := range w.config.Services {
-		w.named[s.Key], w.written[s.Key] = true, true
+		w.named[s.Keys[0]], w.written[s.Keys[0]] = true, true
 	}
 	maps.DeleteFunc(w.mine, func(k director.AddrKey, _ bool) bool {
 		_, there := held[k]
@@ -137,9 +136,9 @@ func (w *world) passes(t *rapid.T, n int, must bool) {
 			t.Fatalf("pass: %v", err)
 		}
 		for _, s := range w.config.Services {
-			w.named[s.Key] = true
+			w.named[s.Keys[0]] = true
 			if err == nil {
-				w.written[s.Key] = true
+				w.written[s.Keys[0]] = true
 			}
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/garp"
-	"github.com/understudy-ha/understudy/health"
 )
 
 // Role is what a virtual router is to the kernel.
@@ -37,7 +36,7 @@ func (r Role) String() string {
 // RoleState is the current role of a virtual router.
 type RoleState struct {
 	Role  Role
-	Epoch uint64 // number of times it became master; a change announces again
+	Epoch uint64 // grows whenever it became master, or somebody else was beside it; a change announces again
 }
 
 // Intent is what should become of an object.
@@ -46,6 +45,7 @@ type Intent uint8
 // The intents. The zero value takes away.
 const (
 	Absent Intent = iota // delete it if it is there and ours
+	Drain                // a server that goes when its connections have ended, and gets no new ones
 	Keep                 // leave it if it is there, do not create it
 	Hold                 // it should be there
 )
@@ -55,6 +55,8 @@ func (i Intent) String() string {
 	switch i {
 	case Absent:
 		return "absent"
+	case Drain:
+		return "drain"
 	case Keep:
 		return "keep"
 	case Hold:
@@ -79,6 +81,11 @@ const (
 	ReasonDown                        // a server whose check fails
 	ReasonUnproved                    // a server whose check has no result yet
 	ReasonStopping                    // the director is stopping
+	ReasonDrained                     // an operator drains it
+	ReasonNoQuorum                    // the service has lost its quorum, and something to say sorry with
+	ReasonQuorum                      // the service has its quorum and needs no sorry server
+	ReasonUndecided                   // nobody knows yet whether the service has its quorum
+	ReasonDropped                     // the configuration does not name this server of its service
 )
 
 // String returns the reason as operators read it.
@@ -106,6 +113,16 @@ func (r Reason) String() string {
 		return "no check result yet"
 	case ReasonStopping:
 		return "stopping"
+	case ReasonDrained:
+		return "drained by hand"
+	case ReasonNoQuorum:
+		return "no quorum"
+	case ReasonQuorum:
+		return "quorum"
+	case ReasonUndecided:
+		return "quorum not known yet"
+	case ReasonDropped:
+		return "not configured any more"
 	}
 	return "reason " + strconv.Itoa(int(r))
 }
@@ -118,20 +135,19 @@ type Want[V comparable] struct {
 	Name   string // of the virtual router or service that it belongs to
 }
 
-// Desired is the verdict on every object that a configuration names. What it
+// Desired is the verdict on every address that a configuration names. What it
 // does not name is not wanted.
 type Desired struct {
 	Addresses map[AddrKey]Want[AddrSpec]
-	Entries   map[Key]Want[Spec]
 	Claims    map[AddrKey]garp.Claim // of the addresses to hold
 }
 
-// Plan decides on every object that config names. It is pure and total: a
-// virtual router missing from roles counts as RoleUnknown, and an address or
-// entry that is named twice gets the stronger intent, or else the first one.
-func Plan(config Config, roles map[string]RoleState, status func(health.Check) health.Status) Desired {
+// Plan decides on every address that config names. It is pure and total: a
+// virtual router missing from roles counts as RoleUnknown, and an address that
+// is named twice gets the stronger intent, or else the first one.
+func Plan(config Config, roles map[string]RoleState) Desired {
 	addresses, claims := planAddresses(config, roles)
-	return Desired{Addresses: addresses, Entries: planEntries(config, status), Claims: claims}
+	return Desired{Addresses: addresses, Claims: claims}
 }
 
 func planAddresses(config Config, roles map[string]RoleState) (map[AddrKey]Want[AddrSpec], map[AddrKey]garp.Claim) {
@@ -162,48 +178,6 @@ func planAddresses(config Config, roles map[string]RoleState) (map[AddrKey]Want[
 		}
 	}
 	return wants, claims
-}
-
-func planEntries(config Config, status func(health.Check) health.Status) map[Key]Want[Spec] {
-	n := len(config.Services)
-	for _, s := range config.Services {
-		n += len(s.Servers)
-	}
-	wants := make(map[Key]Want[Spec], n)
-	for _, s := range config.Services {
-		key := Key{Service: s.Key}
-		if _, ok := wants[key]; ok {
-			continue
-		}
-		wants[key] = Want[Spec]{
-			Intent: Hold, Reason: ReasonConfigured, Name: s.Name,
-			Spec: Spec{Service: canonical(s.Key, s.Spec)},
-		}
-		for _, server := range s.Servers {
-			key := Key{Service: s.Key, Server: server.Address}
-			want := Want[Spec]{Spec: Spec{Server: server.Spec}, Name: s.Name}
-			want.Intent, want.Reason = fit(server.Check, status)
-			if old, ok := wants[key]; ok && old.Intent >= want.Intent {
-				continue
-			}
-			wants[key] = want
-		}
-	}
-	return wants
-}
-
-// fit judges a server by its check.
-func fit(check health.Check, status func(health.Check) health.Status) (Intent, Reason) {
-	if check.Type == health.TypeNone {
-		return Hold, ReasonUnchecked
-	}
-	switch status(check).State {
-	case health.Up:
-		return Hold, ReasonUp
-	case health.Down:
-		return Absent, ReasonDown
-	}
-	return Keep, ReasonUnproved
 }
 
 // canonical returns s as the kernel gives it back: whole seconds, and a mask

@@ -5,10 +5,6 @@ import "slices"
 // kind is what diff must know of the objects of a table.
 type kind[K, V comparable] struct {
 	compare func(a, b K) int
-	// parent returns the object that k goes away with; false if there is none.
-	parent func(k K) (K, bool)
-	// cascades: the kernel may take more along with an object than its children.
-	cascades bool
 	// same reports whether an object needs no update.
 	same func(have, want V) bool
 }
@@ -16,27 +12,15 @@ type kind[K, V comparable] struct {
 func addressKind() kind[AddrKey, AddrSpec] {
 	return kind[AddrKey, AddrSpec]{
 		compare: AddrKey.Compare,
-		parent:  func(k AddrKey) (AddrKey, bool) { return k, false },
-		// Deleting a primary IPv4 address may delete its secondaries.
-		cascades: true,
 		// An address that is there is as good as ours: taking over the tag of
 		// one that was configured by hand would make it ours to delete.
 		same: func(AddrSpec, AddrSpec) bool { return true },
 	}
 }
 
-func entryKind() kind[Key, Spec] {
-	return kind[Key, Spec]{
-		compare: Key.Compare,
-		parent:  func(k Key) (Key, bool) { return Key{Service: k.Service}, !k.IsService() },
-		same:    func(have, want Spec) bool { return have == want },
-	}
-}
-
 // diff returns the changes that turn have into want: creations and updates in
 // the order of the keys, then deletions in the order of the keys. What is
-// neither wanted nor owned stays. The deletion of an object stands for the
-// deletion of what goes away with it.
+// neither wanted nor owned stays.
 func diff[K, V comparable](have, want map[K]V, owns func(K, V) bool, of kind[K, V]) []Change[K, V] {
 	var changes, deletions []Change[K, V]
 	for k, w := range want {
@@ -46,19 +30,10 @@ func diff[K, V comparable](have, want map[K]V, owns func(K, V) bool, of kind[K, 
 			changes = append(changes, Change[K, V]{Op: Update, Key: k, Old: h, New: w})
 		}
 	}
-	goes := func(k K) bool {
-		h, there := have[k]
-		_, wanted := want[k]
-		return there && !wanted && owns(k, h)
-	}
 	for k, h := range have {
-		if !goes(k) {
-			continue
+		if _, wanted := want[k]; !wanted && owns(k, h) {
+			deletions = append(deletions, Change[K, V]{Op: Delete, Key: k, Old: h})
 		}
-		if p, ok := of.parent(k); ok && goes(p) {
-			continue
-		}
-		deletions = append(deletions, Change[K, V]{Op: Delete, Key: k, Old: h})
 	}
 	byKey := func(a, b Change[K, V]) int { return of.compare(a.Key, b.Key) }
 	slices.SortFunc(changes, byKey)

@@ -28,13 +28,19 @@ type Announcer interface {
 // Options are what a Director works with.
 type Options struct {
 	Addresses Table[AddrKey, AddrSpec]
-	IPVS      Table[Key, Spec] // nil: services cannot be had; not used while there are none
-	Announcer Announcer        // nil: nobody is told
+	IPVS      Balancer  // nil: services cannot be had; not used while there are none
+	Announcer Announcer // nil: nobody is told
 
 	// Roles and Health report the present state without blocking, from any
 	// goroutine. A virtual router that is not in the map is RoleUnknown.
 	Roles  func() map[string]RoleState
 	Health func(health.Check) health.Status
+	// Orders reports what operators want of a server, like Roles. Nil: nothing.
+	Orders func(ServerName) Order
+
+	// Reserved are services that other parts of this program keep: with
+	// Config.Exclusive too they are left alone, unless a configuration names them.
+	Reserved map[ServiceKey]bool
 
 	// HWAddr reports the present hardware address of an interface, empty if it is
 	// not known, like Roles. A change announces again what the interface holds:
@@ -46,9 +52,8 @@ type Options struct {
 	ServiceLedger Ledger[ServiceKey]
 	AddressLedger Ledger[AddrKey]
 
-	Log        *slog.Logger  // nil: discarded
-	Resync     time.Duration // the longest time between two looks at the kernel; 0: 2 s
-	KeepOnExit bool          // leave everything in place when Run ends
+	Log    *slog.Logger  // nil: discarded
+	Resync time.Duration // the longest time between two looks at the kernel; 0: 2 s; a large IPVS table is looked at less often
 }
 
 // Director keeps the kernel as the configuration, the roles and the health want
@@ -57,7 +62,7 @@ type Director struct {
 	options   Options
 	config    atomic.Pointer[Config]
 	addresses *lane[AddrKey, AddrSpec]
-	entries   *lane[Key, Spec]
+	entries   *entryLane
 }
 
 // New returns a Director that does nothing until Run, and then nothing until
@@ -75,12 +80,15 @@ func New(o Options) *Director {
 	if o.Health == nil {
 		o.Health = func(health.Check) health.Status { return health.Status{} }
 	}
+	if o.Orders == nil {
+		o.Orders = func(ServerName) Order { return Order{} }
+	}
 	if o.HWAddr == nil {
 		o.HWAddr = func(string) string { return "" }
 	}
 	d := &Director{options: o}
 	d.addresses = newLane(addressKind(), o.Addresses, d.addressRules(), o.Resync, o.Log.With("lane", "addresses"))
-	d.entries = newLane(entryKind(), o.IPVS, d.entryRules(), o.Resync, o.Log.With("lane", "ipvs"))
+	d.entries = newEntryLane(o, o.Log.With("lane", "ipvs"))
 	return d
 }
 
@@ -88,25 +96,44 @@ func New(o Options) *Director {
 // be called from any goroutine, before Run too.
 func (d *Director) Set(c Config) {
 	d.config.Store(&c)
-	d.Ring()
-}
-
-// Ring tells both lanes that something may have changed. It does not block.
-func (d *Director) Ring() {
+	d.entries.set(&c)
 	d.addresses.ring()
-	d.entries.ring()
 }
 
-// RingServices tells only the lane of the IPVS table: health has changed.
-func (d *Director) RingServices() { d.entries.ring() }
+// RingServices tells that anything about the services may have changed. It does
+// not block.
+func (d *Director) RingServices() { d.entries.hint(func(h *hints) { h.all = true }) }
 
-// RingAddresses tells only the lane of the addresses: a role has changed, or the
+// RingCheck tells that the verdict on one check has changed.
+func (d *Director) RingCheck(c health.Check) {
+	d.entries.hint(func(h *hints) { h.checks = append(h.checks, c) })
+}
+
+// RingAddresses tells the lane of the addresses that a role has changed, or the
 // kernel's addresses have. No service depends on either.
 func (d *Director) RingAddresses() { d.addresses.ring() }
 
+// Attend has a service looked at and returns when the kernel holds what it
+// should, or why it does not.
+func (d *Director) Attend(ctx context.Context, service string) error {
+	return d.entries.attend(ctx, service)
+}
+
+// Loaded reports whether the IPVS table holds what it should, or nothing is
+// wanted of it.
+func (d *Director) Loaded() bool {
+	config := d.config.Load()
+	if config == nil || len(config.Services) == 0 {
+		return config != nil
+	}
+	d.entries.mu.Lock()
+	defer d.entries.mu.Unlock()
+	return d.entries.loaded && d.entries.next == nil
+}
+
 // Run keeps the kernel in shape until ctx ends; then it removes our addresses,
 // after them our services, within 5 s each, and returns what could not be
-// removed. With KeepOnExit it leaves everything.
+// removed.
 func (d *Director) Run(ctx context.Context) error {
 	stopped := make(chan error, 1) // of the lane of the addresses
 	var wg sync.WaitGroup
@@ -124,7 +151,7 @@ func (d *Director) Run(ctx context.Context) error {
 
 // leave runs withdraw with the time that it has.
 func (d *Director) leave(ctx context.Context, withdraw func(context.Context) error) error {
-	if d.options.KeepOnExit || d.config.Load() == nil {
+	if d.config.Load() == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)

@@ -32,6 +32,8 @@ type stage struct {
 	mu     sync.Mutex
 	roles  map[string]director.RoleState
 	state  health.State
+	down   map[netip.AddrPort]bool // though state says otherwise
+	given  director.Order          // for the first server of the first service
 	claims map[garp.Target]garp.Claim
 	log    bytes.Buffer
 }
@@ -43,7 +45,7 @@ var (
 	real1  = director.Key{Service: web, Server: netip.MustParseAddrPort("10.0.0.1:80")}
 	config = director.Config{
 		Routers: []director.VirtualRouter{{Name: "a", Link: "eth0", Addresses: []netip.Prefix{vip.Prefix}, Announce: garp.Schedule{Count: 2}}},
-		Services: []director.Service{{Name: "web", Key: web, Spec: director.ServiceSpec{Scheduler: "rr"}, Servers: []director.Server{
+		Services: []director.Service{{Name: "web", Keys: []director.ServiceKey{web}, Spec: director.ServiceSpec{Scheduler: "rr"}, Servers: []director.Server{
 			{Address: real1.Server, Spec: director.ServerSpec{Weight: 1}, Check: health.Check{Type: health.TypeTCP}},
 		}}},
 	}
@@ -64,9 +66,20 @@ func newStage(t *testing.T) *stage {
 			maps.Copy(roles, s.roles)
 			return roles
 		},
-		Health: func(health.Check) health.Status {
+		Orders: func(n director.ServerName) director.Order {
 			s.mu.Lock()
 			defer s.mu.Unlock()
+			if n == (director.ServerName{Service: "s0", Server: netip.MustParseAddrPort("10.0.1.1:80")}) {
+				return s.given
+			}
+			return director.Order{}
+		},
+		Health: func(c health.Check) health.Status {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.down[c.Target] {
+				return health.Status{State: health.Down}
+			}
 			return health.Status{State: s.state}
 		},
 		Log: slog.New(slog.NewTextHandler(s, nil)),
@@ -118,8 +131,14 @@ func (s *stage) is(h health.State) {
 	s.mu.Lock()
 	s.state = h
 	s.mu.Unlock()
-	s.d.Ring()
+	s.d.RingServices()
 	synctest.Wait()
+}
+
+func (s *stage) order(o director.Order) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.given = o
 }
 
 func (s *stage) epoch() uint64 {
@@ -178,14 +197,12 @@ func TestTakeoverAndHealth(t *testing.T) {
 }
 
 // slow is an IPVS table whose dumps take a minute.
-type slow struct {
-	director.Table[director.Key, director.Spec]
-}
+type slow struct{ director.Balancer }
 
 func (t slow) List(ctx context.Context) (map[director.Key]director.Spec, error) {
 	select {
 	case <-time.After(time.Minute):
-		return t.Table.List(ctx)
+		return t.Balancer.List(ctx)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -259,7 +276,7 @@ func TestManyChangesAreCounted(t *testing.T) {
 		c := config
 		for i := range 200 {
 			c.Services = append(c.Services, director.Service{
-				Name: "many", Key: director.ServiceKey{FWMark: uint32(1 + i)}, Spec: director.ServiceSpec{Scheduler: "rr"},
+				Name: "many", Keys: []director.ServiceKey{{FWMark: uint32(1 + i)}}, Spec: director.ServiceSpec{Scheduler: "rr"},
 			})
 		}
 		s.d.Set(c)

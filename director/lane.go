@@ -97,7 +97,7 @@ func (l *lane[K, V]) pass(ctx context.Context) (time.Duration, error) {
 	}
 	now := time.Now()
 	v := view[K, V]{want: want}
-	wait, err := l.repair(ctx, now, &v)
+	wait, err := l.repair(ctx, &v)
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
@@ -112,7 +112,7 @@ func (l *lane[K, V]) pass(ctx context.Context) (time.Duration, error) {
 }
 
 // repair makes the changes of one pass and fills in v.
-func (l *lane[K, V]) repair(ctx context.Context, now time.Time, v *view[K, V]) (time.Duration, error) {
+func (l *lane[K, V]) repair(ctx context.Context, v *view[K, V]) (time.Duration, error) {
 	have, err := l.list(ctx)
 	if err != nil {
 		l.clean = nil
@@ -124,18 +124,18 @@ func (l *lane[K, V]) repair(ctx context.Context, now time.Time, v *view[K, V]) (
 		return l.resync, err
 	}
 	l.rules.observe(have, v.want)
-	final, look := settle(have, v.want, now)
+	final := settle(have, v.want)
 	changes := diff(have, final, l.rules.owns, l.kind)
 	drift := l.clean != nil && !l.again && maps.Equal(l.clean, final)
 	l.report.ledger(l.rules.before(have, final, changes, v.want))
 
-	done, failed, err := l.apply(ctx, changes)
+	done, failed, err := carryOut(ctx, l.table, changes)
 	v.held, v.failed = l.outcome(have, done), failed
 	if ctx.Err() != nil {
 		return l.resync, err
 	}
 	l.report.ledger(l.rules.after(v.held, done, v.want))
-	l.report.done(done, v.want, drift)
+	l.report.done(done, reasonIn(v.want), drift)
 	l.report.failures(failed, err)
 	if drift {
 		v.lane.Repairs = uint64(len(done))
@@ -143,11 +143,9 @@ func (l *lane[K, V]) repair(ctx context.Context, now time.Time, v *view[K, V]) (
 	v.lane.Changes = uint64(len(done))
 
 	wait := l.resync
-	if !look.IsZero() {
-		wait = min(wait, max(look.Sub(now), 0))
-	}
 	deleted := len(done) > 0 && done[len(done)-1].Op == Delete
-	l.again = deleted && l.kind.cascades && !l.again
+	// Deleting a primary IPv4 address may delete its secondaries.
+	l.again = deleted && !l.again
 	if l.again {
 		wait = 0
 	}
@@ -160,24 +158,24 @@ func (l *lane[K, V]) repair(ctx context.Context, now time.Time, v *view[K, V]) (
 
 func (l *lane[K, V]) list(ctx context.Context) (map[K]V, error) {
 	if l.table == nil {
-		return nil, errors.New("no such table")
+		return nil, errNoTable
 	}
 	return l.table.List(ctx)
 }
 
-// apply returns the changes that were made, the failures by key and everything
-// that went wrong.
-func (l *lane[K, V]) apply(ctx context.Context, changes []Change[K, V]) ([]Change[K, V], map[K]error, error) {
+// carryOut applies changes and returns those that were made, the failures by
+// key and everything that went wrong.
+func carryOut[K, V comparable](ctx context.Context, t Table[K, V], changes []Change[K, V]) ([]Change[K, V], map[K]error, error) {
 	if len(changes) == 0 {
 		return nil, nil, nil
 	}
-	err := l.table.Apply(ctx, changes)
+	err := t.Apply(ctx, changes)
 	if err == nil {
 		return changes, nil, nil
 	}
 	failed, rest := failures[K](err)
 	if len(rest) > 0 {
-		// Nobody knows which of them were made; the next pass will see.
+		// Nobody knows which of them were made; the next look will tell.
 		return nil, failed, err
 	}
 	var done []Change[K, V]
@@ -189,22 +187,20 @@ func (l *lane[K, V]) apply(ctx context.Context, changes []Change[K, V]) ([]Chang
 	return done, failed, err
 }
 
+// reasonIn returns what tells the reason for a change from a plan, and the name
+// of what the object belongs to.
+func reasonIn[K, V comparable](want map[K]Want[V]) func(K) (Reason, string) {
+	return func(k K) (Reason, string) { return want[k].Reason, want[k].Name }
+}
+
 // outcome applies done to have.
 func (l *lane[K, V]) outcome(have map[K]V, done []Change[K, V]) map[K]V {
-	gone := map[K]bool{}
 	for _, c := range done {
 		if c.Op == Delete {
-			gone[c.Key] = true
 			delete(have, c.Key)
 		} else {
 			have[c.Key] = c.New
 		}
-	}
-	if len(gone) > 0 {
-		maps.DeleteFunc(have, func(k K, _ V) bool {
-			p, ok := l.kind.parent(k)
-			return ok && gone[p]
-		})
 	}
 	return have
 }
@@ -227,10 +223,10 @@ func (l *lane[K, V]) withdraw(ctx context.Context) error {
 		l.rules.observe(have, want)
 		changes := diff(have, nil, l.rules.owns, l.kind)
 		l.report.ledger(l.rules.before(listed, nil, changes, want))
-		done, failed, applyErr := l.apply(ctx, changes)
+		done, failed, applyErr := carryOut(ctx, l.table, changes)
 		held := l.outcome(have, done)
 		l.report.ledger(l.rules.after(held, done, want))
-		l.report.done(done, want, false)
+		l.report.done(done, reasonIn(want), false)
 		l.publish(view[K, V]{want: want, held: held, failed: failed}, time.Now(), applyErr)
 		if err = errors.Join(err, applyErr); err == nil {
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -127,6 +128,16 @@ func (r recorder[K, V]) Apply(ctx context.Context, changes []director.Change[K, 
 	return r.Table.Apply(ctx, changes)
 }
 
+// balancer is a Balancer whose changes go through a recorder.
+type balancer struct {
+	director.Balancer
+	recorder recorder[director.Key, director.Spec]
+}
+
+func (b balancer) Apply(ctx context.Context, changes []directortest.EntryChange) error {
+	return b.recorder.Apply(ctx, changes)
+}
+
 func TestStop(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -139,13 +150,15 @@ func TestStop(t *testing.T) {
 				notes = append(notes, n)
 			}
 			s.options.Addresses = recorder[director.AddrKey, director.AddrSpec]{s.options.Addresses, "addresses", note}
-			s.options.IPVS = recorder[director.Key, director.Spec]{s.options.IPVS, "ipvs", note}
-			s.options.KeepOnExit = keep
+			s.options.IPVS = balancer{s.options.IPVS, recorder[director.Key, director.Spec]{s.options.IPVS, "ipvs", note}}
 			s.kernel.ByHand(func(h directortest.Hand) {
 				_ = h.Service(director.ServiceKey{FWMark: 9}, director.ServiceSpec{Scheduler: "lc"})
 			})
 			s.run()
-			s.d.Set(config)
+			c := config
+			c.Services = slices.Clone(c.Services)
+			c.Services[0].Policy.KeepAtStop = keep
+			s.d.Set(c)
 			s.is(health.Up)
 			s.become(director.RoleMaster, 1)
 			notes = nil
@@ -156,7 +169,7 @@ func TestStop(t *testing.T) {
 			want := []string{"addresses: delete 192.0.2.1/24 on eth0", "ipvs: delete tcp 192.0.2.1:80"}
 			shows := foreign
 			if keep {
-				want, shows = nil, addressLine+foreign+serviceLine+serverLine
+				want, shows = want[:1], foreign+serviceLine+serverLine
 			}
 			if d := cmp.Diff(want, notes); d != "" {
 				t.Errorf("keep %v (-want +got):\n%s", keep, d)
@@ -171,6 +184,11 @@ type untouchable struct{ t *testing.T }
 
 func (u untouchable) List(context.Context) (map[director.Key]director.Spec, error) {
 	u.t.Error("the IPVS table was listed")
+	return nil, errors.New("untouchable")
+}
+
+func (u untouchable) Connections(context.Context, director.ServiceKey) (map[netip.AddrPort]director.Counters, error) {
+	u.t.Error("the IPVS table was asked for connections")
 	return nil, errors.New("untouchable")
 }
 
@@ -218,7 +236,7 @@ func TestStatus(t *testing.T) {
 		}
 		c := config
 		c.Services = append(c.Services[:1:1], director.Service{
-			Name: "mixed", Key: director.ServiceKey{FWMark: 1}, Spec: director.ServiceSpec{Scheduler: "rr"},
+			Name: "mixed", Keys: []director.ServiceKey{{FWMark: 1}}, Spec: director.ServiceSpec{Scheduler: "rr"},
 			Servers: []director.Server{{Address: netip.MustParseAddrPort("[2001:db8::1]:80"), Check: health.Check{Type: health.TypeNone}}},
 		})
 		s.d.Set(c)
@@ -233,7 +251,7 @@ func TestStatus(t *testing.T) {
 		spec := director.ServiceSpec{Scheduler: "rr", Mask: 32}
 		if d := cmp.Diff([]director.ServiceStatus{
 			{
-				Name: "web", Key: web, Want: spec, Have: spec, Held: true,
+				Name: "web", Key: web, Want: spec, Have: spec, Held: true, Quorum: director.QuorumKept,
 				Servers: []director.ServerStatus{{
 					Address: real1.Server, Intent: director.Hold, Reason: director.ReasonUp,
 					Want: director.ServerSpec{Weight: 1}, Have: director.ServerSpec{Weight: 1}, Held: true,
@@ -241,10 +259,10 @@ func TestStatus(t *testing.T) {
 				}},
 			},
 			{
-				Name: "mixed", Key: director.ServiceKey{FWMark: 1}, Want: spec, Have: spec, Held: true,
+				Name: "mixed", Key: director.ServiceKey{FWMark: 1}, Want: spec, Have: spec, Held: true, Quorum: director.QuorumLost,
 				Servers: []director.ServerStatus{{
 					Address: netip.MustParseAddrPort("[2001:db8::1]:80"), Intent: director.Hold, Reason: director.ReasonUnchecked,
-					Err: "address family not supported by protocol",
+					Err: "invalid argument",
 				}},
 			},
 		}, got.Services, equal...); d != "" {

@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/understudy-ha/understudy/garp"
-	"github.com/understudy-ha/understudy/health"
 )
 
 var equal = []cmp.Option{
@@ -67,7 +66,7 @@ func TestPlanAddresses(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := Plan(config, tt.roles, nil)
+			got := Plan(config, tt.roles)
 			if d := cmp.Diff(tt.want, got.Addresses, equal...); d != "" {
 				t.Errorf("addresses (-want +got):\n%s", d)
 			}
@@ -75,54 +74,6 @@ func TestPlanAddresses(t *testing.T) {
 				t.Errorf("claims (-want +got):\n%s", d)
 			}
 		})
-	}
-}
-
-func TestPlanEntries(t *testing.T) {
-	key := ServiceKey{Protocol: TCP, Address: port("10.0.0.1:80")}
-	six := ServiceKey{FWMark: 3, IPv6: true}
-	check := func(target string) health.Check {
-		return health.Check{Type: health.TypeTCP, Target: port(target)}
-	}
-	spec := ServerSpec{Weight: 4, Forward: TUN}
-	config := Config{Services: []Service{
-		{
-			Name: "web", Key: key,
-			Spec: ServiceSpec{Scheduler: "rr", Persistence: 1500 * time.Millisecond, Mask: 24},
-			Servers: []Server{
-				{Address: port("10.0.1.1:80"), Spec: spec, Check: check("10.0.1.1:80")},
-				{Address: port("10.0.1.2:80"), Spec: spec, Check: check("10.0.1.2:80")},
-				{Address: port("10.0.1.3:80"), Spec: spec, Check: check("10.0.1.3:80")},
-				{Address: port("10.0.1.4:80"), Spec: spec, Check: health.Check{Type: health.TypeNone}},
-			},
-		},
-		{Name: "six", Key: six, Spec: ServiceSpec{Scheduler: "lc", Mask: 64}},
-	}}
-	status := func(c health.Check) health.Status {
-		switch c.Target.Addr().String() {
-		case "10.0.1.1":
-			return health.Status{State: health.Up}
-		case "10.0.1.2":
-			return health.Status{State: health.Down}
-		}
-		return health.Status{}
-	}
-	server := func(a string) Key { return Key{Service: key, Server: port(a)} }
-	want := func(i Intent, r Reason) Want[Spec] {
-		return Want[Spec]{Intent: i, Reason: r, Name: "web", Spec: Spec{Server: spec}}
-	}
-	got := Plan(config, nil, status).Entries
-	if d := cmp.Diff(map[Key]Want[Spec]{
-		{Service: key}: {Hold, ReasonConfigured,
-			Spec{Service: ServiceSpec{Scheduler: "rr", Persistence: time.Second, Mask: 24}}, "web"},
-		server("10.0.1.1:80"): want(Hold, ReasonUp),
-		server("10.0.1.2:80"): want(Absent, ReasonDown),
-		server("10.0.1.3:80"): want(Keep, ReasonUnproved),
-		server("10.0.1.4:80"): want(Hold, ReasonUnchecked),
-		// Without persistence the mask is not of interest.
-		{Service: six}: {Hold, ReasonConfigured, Spec{Service: ServiceSpec{Scheduler: "lc", Mask: 128}}, "six"},
-	}, got, equal...); d != "" {
-		t.Errorf("(-want +got):\n%s", d)
 	}
 }
 
@@ -135,74 +86,58 @@ func TestSettle(t *testing.T) {
 		"present": {Intent: Hold, Spec: 5},
 	}
 	have := map[string]int{"kept": 30, "absent": 2, "present": 5, "foreign": 6}
-	final, look := settle(have, want, time.Time{})
+	final := settle(have, want)
 	if d := cmp.Diff(map[string]int{"held": 1, "kept": 3, "present": 5}, final); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	if !look.IsZero() {
-		t.Errorf("look again at %v, want never", look)
-	}
 }
 
-func TestDiff(t *testing.T) {
+func TestDifferences(t *testing.T) {
 	a := ServiceKey{Protocol: TCP, Address: port("10.0.0.1:80")}
-	b := ServiceKey{Protocol: TCP, Address: port("10.0.0.2:80")}
-	mark := ServiceKey{FWMark: 9}
-	service := func(s ServiceKey) Key { return Key{Service: s} }
-	server := func(s ServiceKey, p string) Key { return Key{Service: s, Server: port(p)} }
-	wlc, rr := Spec{Service: ServiceSpec{Scheduler: "wlc"}}, Spec{Service: ServiceSpec{Scheduler: "rr"}}
-	heavy, light := Spec{Server: ServerSpec{Weight: 9}}, Spec{Server: ServerSpec{Weight: 1}}
+	service, server := Key{Service: a}, func(p string) Key { return Key{Service: a, Server: port(p)} }
+	wlc, rr := ServiceSpec{Scheduler: "wlc"}, ServiceSpec{Scheduler: "rr"}
+	heavy, light := ServerSpec{Weight: 9}, ServerSpec{Weight: 1}
 	type table = map[Key]Spec
 	for _, tt := range []struct {
-		name       string
-		have, want table
-		foreign    map[ServiceKey]bool
-		out        []string
+		name string
+		have table
+		want wanting
+		out  []string
 	}{
-		{name: "nothing", have: table{service(a): wlc}, want: table{service(a): wlc}},
+		{name: "nothing", have: table{service: {Service: wlc}}, want: wanting{spec: wlc}},
 		{
-			name: "services before their servers, in order",
-			want: table{
-				server(b, "10.0.1.2:80"): light, server(b, "10.0.1.1:80"): light, service(b): wlc,
-				service(a): rr, server(a, "10.0.1.1:80"): heavy, service(mark): rr,
-			},
+			name: "a service before its servers, in their order",
+			want: wanting{spec: rr, servers: []placement{{port("10.0.1.2:80"), light}, {port("10.0.1.1:80"), heavy}}},
 			out: []string{
-				"create fwmark 9 (rr)",
 				"create tcp 10.0.0.1:80 (rr)",
+				"create tcp 10.0.0.1:80 -> 10.0.1.2:80 (nat weight 1)",
 				"create tcp 10.0.0.1:80 -> 10.0.1.1:80 (nat weight 9)",
-				"create tcp 10.0.0.2:80 (wlc)",
-				"create tcp 10.0.0.2:80 -> 10.0.1.1:80 (nat weight 1)",
-				"create tcp 10.0.0.2:80 -> 10.0.1.2:80 (nat weight 1)",
 			},
 		},
 		{
 			name: "creations before deletions, updates among them",
-			have: table{service(a): wlc, server(a, "10.0.1.1:80"): light, server(a, "10.0.1.2:80"): light},
-			want: table{service(a): rr, server(a, "10.0.1.2:80"): heavy, server(a, "10.0.1.3:80"): light},
+			have: table{service: {Service: wlc}, server("10.0.1.4:80"): {Server: light}, server("10.0.1.1:80"): {Server: light}, server("10.0.1.2:80"): {Server: light}},
+			want: wanting{spec: rr, servers: []placement{{port("10.0.1.2:80"), heavy}, {port("10.0.1.3:80"), light}}},
 			out: []string{
 				"update tcp 10.0.0.1:80 (rr, was wlc)",
 				"update tcp 10.0.0.1:80 -> 10.0.1.2:80 (nat weight 9, was nat weight 1)",
 				"create tcp 10.0.0.1:80 -> 10.0.1.3:80 (nat weight 1)",
 				"delete tcp 10.0.0.1:80 -> 10.0.1.1:80",
+				"delete tcp 10.0.0.1:80 -> 10.0.1.4:80",
 			},
 		},
 		{
-			name: "a service takes its servers along",
-			have: table{service(a): wlc, server(a, "10.0.1.1:80"): light, service(b): wlc, server(b, "10.0.1.1:80"): light},
-			want: table{service(b): wlc},
-			out:  []string{"delete tcp 10.0.0.1:80", "delete tcp 10.0.0.2:80 -> 10.0.1.1:80"},
-		},
-		{
-			name:    "foreign ones stay, but what is wanted is made so",
-			have:    table{service(a): wlc, server(a, "10.0.1.1:80"): light, service(b): wlc},
-			want:    table{service(b): rr},
-			foreign: map[ServiceKey]bool{a: true, b: true},
-			out:     []string{"update tcp 10.0.0.2:80 (rr, was wlc)"},
+			name: "a dump that missed the service",
+			have: table{server("10.0.1.1:80"): {Server: light}},
+			want: wanting{spec: rr, servers: []placement{{port("10.0.1.1:80"), light}}},
+			out:  []string{"create tcp 10.0.0.1:80 (rr)"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			var c changes
+			c.differences(a, gather(tt.have)[a], tt.want)
 			var got []string
-			for _, c := range diff(tt.have, tt.want, func(k Key, _ Spec) bool { return !tt.foreign[k.Service] }, entryKind()) {
+			for _, c := range append(c.come, c.leave...) {
 				got = append(got, c.String())
 			}
 			if d := cmp.Diff(tt.out, got); d != "" {
@@ -242,19 +177,24 @@ func TestStrings(t *testing.T) {
 	}{
 		{ServiceKey{Protocol: TCP, Address: port("10.0.0.1:80")}, "tcp 10.0.0.1:80"},
 		{ServiceKey{Protocol: UDP, Address: port("[::1]:53")}, "udp [::1]:53"},
-		{ServiceKey{Protocol: 132, Address: port("10.0.0.1:80")}, "protocol 132 10.0.0.1:80"},
+		{ServiceKey{Protocol: SCTP, Address: port("10.0.0.1:80")}, "sctp 10.0.0.1:80"},
+		{ServiceKey{Protocol: 1, Address: port("10.0.0.1:80")}, "protocol 1 10.0.0.1:80"},
 		{ServiceKey{FWMark: 10}, "fwmark 10"},
 		{ServiceKey{FWMark: 10, IPv6: true}, "fwmark 10 ipv6"},
 		{Key{Service: ServiceKey{FWMark: 1}, Server: port("10.0.0.2:0")}, "fwmark 1 -> 10.0.0.2:0"},
 		{AddrKey{"eth0", prefix("10.0.0.1/24")}, "10.0.0.1/24 on eth0"},
 		{FlagOnePacket | FlagSched2 | 0x40, "one-packet,flag-2,0x40"},
 		{Flags(0), ""},
-		{NAT, "nat"}, {TUN, "tun"}, {DR, "dr"}, {Forward(1), "forward 1"},
+		{NAT, "nat"}, {TUN, "tun"}, {DR, "dr"}, {Local, "local"}, {Forward(9), "forward 9"},
 		{Create, "create"}, {Update, "update"}, {Delete, "delete"}, {Op(9), "op 9"},
 		{ServiceSpec{Scheduler: "sh", Flags: FlagSched1, Persistence: time.Minute, Mask: 24}, "sh (flag-1) persistent 60 s /24"},
 		{ServerSpec{Weight: 2, Forward: DR, Upper: 9, Lower: 3}, "dr weight 2 connections 3..9"},
+		{ServerSpec{Weight: 1, Forward: TUN, Tunnel: Tunnel{Type: GUE, Port: 6080, Checksum: RemoteChecksum}}, "tun (gue port 6080, remote checksum) weight 1"},
+		{ServerSpec{Weight: 1, Forward: TUN, Tunnel: Tunnel{Type: GRE, Checksum: Checksum}}, "tun (gre, checksum) weight 1"},
+		{ServiceSpec{Scheduler: "rr", Engine: "sip", Persistence: time.Second, Mask: 32}, "rr persistent 1 s /32 by sip"},
+		{QuorumUnknown, "unknown"}, {QuorumKept, "kept"}, {QuorumLost, "lost"}, {Quorum(9), "quorum 9"},
 		{RoleUnknown, "unknown"}, {RoleBackup, "backup"}, {RoleMaster, "master"}, {RoleFault, "fault"},
-		{Absent, "absent"}, {Keep, "keep"}, {Hold, "hold"},
+		{Absent, "absent"}, {Drain, "drain"}, {Keep, "keep"}, {Hold, "hold"},
 	} {
 		if got := tt.in.String(); got != tt.want {
 			t.Errorf("String of %#v = %q, want %q", tt.in, got, tt.want)

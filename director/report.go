@@ -21,9 +21,32 @@ type report[K, V comparable] struct {
 	ledgers string
 }
 
+// split logs the changes that were made: those among drift as such.
+func (r *report[K, V]) split(changes, drift []Change[K, V], reason func(K) (Reason, string)) (repairs int) {
+	if len(drift) == 0 {
+		r.done(changes, reason, false)
+		return 0
+	}
+	drifted := make(map[K]bool, len(drift))
+	for _, c := range drift {
+		drifted[c.Key] = true
+	}
+	var ordinary, repaired []Change[K, V]
+	for _, c := range changes {
+		if drifted[c.Key] {
+			repaired = append(repaired, c)
+		} else {
+			ordinary = append(ordinary, c)
+		}
+	}
+	r.done(ordinary, reason, false)
+	r.done(repaired, reason, true)
+	return len(repaired)
+}
+
 // done logs the changes that were made; as drift if nothing but the kernel had
 // changed.
-func (r *report[K, V]) done(changes []Change[K, V], want map[K]Want[V], drift bool) {
+func (r *report[K, V]) done(changes []Change[K, V], reason func(K) (Reason, string), drift bool) {
 	level, text := slog.LevelInfo, "changed the kernel"
 	if drift {
 		level, text = slog.LevelWarn, "repaired drift in the kernel"
@@ -33,10 +56,10 @@ func (r *report[K, V]) done(changes []Change[K, V], want map[K]Want[V], drift bo
 			r.log.Log(context.Background(), level, text, "more", len(changes)-reportLimit)
 			return
 		}
-		w := want[c.Key]
-		attrs := []any{"change", c.String(), "reason", w.Reason.String()}
-		if w.Name != "" {
-			attrs = append(attrs, "name", w.Name)
+		why, name := reason(c.Key)
+		attrs := []any{"change", c.String(), "reason", why.String()}
+		if name != "" {
+			attrs = append(attrs, "name", name)
 		}
 		r.log.Log(context.Background(), level, text, attrs...)
 	}

@@ -1,12 +1,9 @@
 package director
 
-import "time"
-
 // settle says what the kernel should hold now, given what it holds: everything
 // to be held, and what is to be kept if it is there. An object that is there
-// and kept still gets the wanted content. The time is when to look again even
-// if nothing happens; zero: no need to.
-func settle[K, V comparable](have map[K]V, want map[K]Want[V], _ time.Time) (map[K]V, time.Time) {
+// and kept still gets the wanted content.
+func settle[K, V comparable](have map[K]V, want map[K]Want[V]) map[K]V {
 	final := make(map[K]V, len(want))
 	for k, w := range want {
 		switch w.Intent {
@@ -18,5 +15,5 @@ func settle[K, V comparable](have map[K]V, want map[K]Want[V], _ time.Time) (map
 			}
 		}
 	}
-	return final, time.Time{}
+	return final
 }

@@ -11,10 +11,12 @@ import (
 )
 
 // Counters are the connections of a real server, as the kernel counts them
-// (IPVS_DEST_ATTR_ACTIVE_CONNS and IPVS_DEST_ATTR_INACT_CONNS).
+// (IPVS_DEST_ATTR_ACTIVE_CONNS, IPVS_DEST_ATTR_INACT_CONNS and
+// IPVS_DEST_ATTR_PERSIST_CONNS).
 type Counters struct {
-	Active   int
-	Inactive int
+	Active     int
+	Inactive   int
+	Persistent int // persistence templates
 }
 
 // Counter is what an IPVS table can be besides: it counts connections by
@@ -53,15 +55,16 @@ type AddressStatus struct {
 	Err    string
 }
 
-// ServiceStatus is one service of the configuration.
+// ServiceStatus is one key of a service of the configuration.
 type ServiceStatus struct {
 	Name    string
 	Key     ServiceKey
 	Want    ServiceSpec
 	Have    ServiceSpec // zero if not held
 	Held    bool        // the kernel holds it
+	Quorum  Quorum
 	Err     string
-	Servers []ServerStatus
+	Servers []ServerStatus // in the order of the configuration; then the sorry server, then those that it does not name
 }
 
 // ServerStatus is one real server of a service.
@@ -69,11 +72,15 @@ type ServerStatus struct {
 	Address  netip.AddrPort
 	Intent   Intent
 	Reason   Reason
-	Want     ServerSpec
+	Want     ServerSpec // as configured
 	Have     ServerSpec // zero if not held
 	Held     bool       // the kernel holds it
+	Sorry    bool       // it serves while there is no quorum
 	Checked  bool       // it has a check
 	Health   health.Status
+	Order    Order
+	Growing  time.Time // since when it is in a slow start; zero: it is not
+	Draining time.Time // since when it drains; zero: it does not
 	Counters Counters
 	Err      string
 }
@@ -84,13 +91,13 @@ func (d *Director) Status(ctx context.Context) Status {
 	var s Status
 	s.Addresses, s.AddressLane = d.addressStatus()
 	var counters map[Key]Counters
-	if c, ok := d.options.IPVS.(Counter); ok && len(d.entries.snapshot().held) > 0 {
+	if c, ok := d.options.IPVS.(Counter); ok && d.entries.holds() {
 		var err error
 		if counters, err = c.Counters(ctx); err != nil {
 			s.CountersErr = err.Error()
 		}
 	}
-	s.Services, s.IPVSLane = d.serviceStatus(counters)
+	s.Services, s.IPVSLane = d.entries.status(counters)
 	return s
 }
 
@@ -114,39 +121,62 @@ func (d *Director) addressStatus() ([]AddressStatus, LaneStatus) {
 	return list, v.lane
 }
 
-func (d *Director) serviceStatus(counters map[Key]Counters) ([]ServiceStatus, LaneStatus) {
-	v := d.entries.snapshot()
-	config := d.config.Load()
-	if config == nil {
-		return nil, v.lane
+// holds reports whether there is anything in the kernel to count.
+func (l *entryLane) holds() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.have) > 0
+}
+
+// status returns what the last passes saw, with the present health.
+func (l *entryLane) status(counters map[Key]Counters) ([]ServiceStatus, LaneStatus) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.roster == nil {
+		return nil, l.lane
 	}
 	var list []ServiceStatus
-	for _, service := range config.Services {
-		key := Key{Service: service.Key}
-		have, held := v.held[key]
-		s := ServiceStatus{
-			Name: service.Name, Key: service.Key,
-			Want: canonical(service.Key, service.Spec), Have: have.Service,
-			Held: held, Err: text(v.failed[key]),
+	for _, p := range l.roster.pools {
+		for _, k := range p.service.Keys {
+			list = append(list, l.oneService(p, k, counters))
 		}
-		for _, server := range service.Servers {
-			key := Key{Service: service.Key, Server: server.Address}
-			w := v.want[key]
-			have, held := v.held[key]
-			r := ServerStatus{
-				Address: server.Address, Intent: w.Intent, Reason: w.Reason,
-				Want: server.Spec, Have: have.Server, Held: held,
-				Checked:  server.Check.Type != health.TypeNone,
-				Counters: counters[key], Err: text(v.failed[key]),
-			}
-			if r.Checked {
-				r.Health = d.options.Health(server.Check)
-			}
+	}
+	return list, l.lane
+}
+
+func (l *entryLane) oneService(p *pool, k ServiceKey, counters map[Key]Counters) ServiceStatus {
+	key := Key{Service: k}
+	have, held := l.have.get(key)
+	s := ServiceStatus{
+		Name: p.service.Name, Key: k, Quorum: p.quorum,
+		Want: canonical(k, p.service.Spec), Have: have.Service,
+		Held: held, Err: text(l.failed[key]),
+		Servers: make([]ServerStatus, 0, len(p.members)+len(p.strays)),
+	}
+	for _, m := range p.members {
+		r := l.oneServer(m, Key{Service: k, Server: m.server.Address}, counters)
+		r.Want, r.Sorry = m.server.Spec, p.isSorry(m)
+		r.Order = l.order(ServerName{Service: p.service.Name, Server: m.server.Address})
+		if r.Checked = m.server.Check.Type != health.TypeNone && !r.Sorry; r.Checked {
+			r.Health = l.health(m.server.Check)
+		}
+		s.Servers = append(s.Servers, r)
+	}
+	for _, addr := range slices.SortedFunc(maps.Keys(p.strays), netip.AddrPort.Compare) {
+		if r := l.oneServer(p.strays[addr], Key{Service: k, Server: addr}, counters); r.Held {
 			s.Servers = append(s.Servers, r)
 		}
-		list = append(list, s)
 	}
-	return list, v.lane
+	return s
+}
+
+func (l *entryLane) oneServer(m *member, k Key, counters map[Key]Counters) ServerStatus {
+	have, held := l.have.get(k)
+	return ServerStatus{
+		Address: k.Server, Intent: m.verdict.Intent, Reason: m.verdict.Reason,
+		Have: have.Server, Held: held, Growing: m.ramp, Draining: m.drain,
+		Counters: counters[k], Err: text(l.failed[k]),
+	}
 }
 
 func text(err error) string {

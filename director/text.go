@@ -15,6 +15,8 @@ func (p Protocol) String() string {
 		return "tcp"
 	case UDP:
 		return "udp"
+	case SCTP:
+		return "sctp"
 	}
 	return "protocol " + strconv.Itoa(int(p))
 }
@@ -67,17 +69,51 @@ func (o Op) String() string {
 	return "op " + strconv.Itoa(int(o))
 }
 
-// String returns the word used in the configuration: "nat", "tun" or "dr".
+// String returns the word used in the configuration: "nat", "local", "tun" or
+// "dr".
 func (f Forward) String() string {
 	switch f {
 	case NAT:
 		return "nat"
+	case Local:
+		return "local"
 	case TUN:
 		return "tun"
 	case DR:
 		return "dr"
 	}
 	return "forward " + strconv.Itoa(int(f))
+}
+
+// String returns the word used in the configuration: "ipip", "gue" or "gre".
+func (e Encapsulation) String() string {
+	switch e {
+	case IPIP:
+		return "ipip"
+	case GUE:
+		return "gue"
+	case GRE:
+		return "gre"
+	}
+	return "encapsulation " + strconv.Itoa(int(e))
+}
+
+// String returns "ipip", or "gue port 6080, remote checksum".
+func (t Tunnel) String() string {
+	s := t.Type.String()
+	if t.Port != 0 {
+		s += fmt.Sprintf(" port %d", t.Port)
+	}
+	switch t.Checksum {
+	case NoChecksum:
+	case Checksum:
+		s += ", checksum"
+	case RemoteChecksum:
+		s += ", remote checksum"
+	default:
+		s += fmt.Sprintf(", checksum %d", t.Checksum)
+	}
+	return s
 }
 
 // String joins the names of the flags with commas; it is empty for none.
@@ -90,6 +126,7 @@ func (f Flags) String() string {
 		{FlagOnePacket, "one-packet"},
 		{FlagSched1, "flag-1"},
 		{FlagSched2, "flag-2"},
+		{FlagSched3, "flag-3"},
 	} {
 		if f&n.flag != 0 {
 			names = append(names, n.name)
@@ -112,12 +149,19 @@ func (s ServiceSpec) String() string {
 	if s.Persistence != 0 {
 		fmt.Fprintf(&b, " persistent %d s /%d", s.Persistence/time.Second, s.Mask)
 	}
+	if s.Engine != "" {
+		b.WriteString(" by " + s.Engine)
+	}
 	return b.String()
 }
 
 // String returns "dr weight 1", followed by the thresholds if there are any.
 func (s ServerSpec) String() string {
-	t := fmt.Sprintf("%s weight %d", s.Forward, s.Weight)
+	t := s.Forward.String()
+	if s.Tunnel != (Tunnel{}) {
+		t += " (" + s.Tunnel.String() + ")"
+	}
+	t += fmt.Sprintf(" weight %d", s.Weight)
 	if s.Upper != 0 || s.Lower != 0 {
 		t += fmt.Sprintf(" connections %d..%d", s.Lower, s.Upper)
 	}

@@ -100,7 +100,7 @@ func drawConfig(t *rapid.T) director.Config {
 		if !rapid.Bool().Draw(t, "service") {
 			continue
 		}
-		s := director.Service{Name: fmt.Sprint("s", i), Key: k, Spec: director.ServiceSpec{
+		s := director.Service{Name: fmt.Sprint("s", i), Keys: []director.ServiceKey{k}, Spec: director.ServiceSpec{
 			Scheduler:   rapid.SampledFrom(schedulers).Draw(t, "scheduler"),
 			Persistence: time.Duration(rapid.IntRange(0, 2).Draw(t, "persistence")) * time.Second,
 		}}
@@ -192,7 +192,7 @@ func (w *world) verdictOnAddress(k director.AddrKey) (must, may bool) {
 
 func (w *world) verdictOnEntry(k director.Key) (spec director.Spec, must, may bool) {
 	for _, s := range w.config.Services {
-		if s.Key != k.Service {
+		if s.Keys[0] != k.Service {
 			continue
 		}
 		if k.IsService() {
@@ -221,7 +221,16 @@ func (w *world) verdictOnEntry(k director.Key) (spec director.Spec, must, may bo
 	return director.Spec{}, false, false
 }
 
+// good reports whether have will do for spec: while nothing is known of a server
+// its weight may stay 0.
+func (w *world) good(k director.Key, have, spec director.Spec) bool {
+	if _, must, _ := w.verdictOnEntry(k); !must && have.Server.Weight == 0 {
+		spec.Server.Weight = 0
+	}
+	return have == spec
+}
+
 // ours reports whether a service may be touched at all.
 func (w *world) ours(k director.ServiceKey) bool {
-	return w.config.Exclusive || w.named[k] || slices.ContainsFunc(w.config.Services, func(s director.Service) bool { return s.Key == k })
+	return w.config.Exclusive || w.named[k] || slices.ContainsFunc(w.config.Services, func(s director.Service) bool { return s.Keys[0] == k })
 }

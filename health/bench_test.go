@@ -70,7 +70,7 @@ func BenchmarkProbe(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if failure := run(b.Context(), probe, time.Second); failure != "" {
+				if _, failure := run(b.Context(), probe, time.Second); failure != "" {
 					b.Fatal(failure)
 				}
 			}

@@ -34,6 +34,10 @@ type Check struct {
 	Status   string // accepted codes, canonical: "200-299,304"
 	Body     string // regular expression (RE2) the body must match; empty: not read
 	Insecure bool   // HTTPS: do not verify the certificate
+
+	// WeightHeader names the header of an answer in which the server says its
+	// weight: "0" to "65535", or "N%" of the configured one; empty: not read.
+	WeightHeader string
 }
 
 // State is what is known of a server's fitness.
@@ -66,4 +70,14 @@ type Status struct {
 	Err     string        // of the last probe; empty if it passed
 	Passes  int           // in a row
 	Fails   int           // in a row
+	Weight  Weight        // what the server said of itself with its last pass
+	Note    string        // what was odd about the last pass, but did not fail it
+}
+
+// Weight is what a server wants to be its share, if Set: a weight, or with
+// Percent so much of the configured one.
+type Weight struct {
+	Set     bool
+	Percent bool
+	Value   int
 }

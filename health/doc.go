@@ -13,6 +13,10 @@
 // Interval*Fall + Timeout, and one that comes back is up within Interval*Rise
 // and the time that the last probe takes.
 //
+// An answer over HTTP may say which weight its server wants (WeightHeader). The
+// last pass counts: a failure keeps the weight, an answer without one takes it
+// back. What becomes of it is for others to decide.
+//
 // The package does not decide what becomes of an unfit server, resolves no names
 // and keeps no connections between probes.
 package health

@@ -29,6 +29,7 @@ type webProbe struct {
 	target  netip.AddrPort
 	codes   Codes
 	body    *regexp.Regexp // nil: the body is not read
+	weight  string         // name of the header with the weight, canonical; empty: not read
 	tls     *tls.Config
 }
 
@@ -73,6 +74,9 @@ func newWebProbe(c Check) (*webProbe, error) {
 		URL:    u,
 		Header: http.Header{"User-Agent": {"understudy"}},
 	}
+	if c.WeightHeader != "" {
+		p.weight = http.CanonicalHeaderKey(c.WeightHeader)
+	}
 	if c.Type == TypeHTTPS {
 		p.tls = &tls.Config{ServerName: u.Hostname(), InsecureSkipVerify: c.Insecure}
 	}
@@ -90,7 +94,7 @@ func hostHeader(c Check) string {
 	return c.Host
 }
 
-func (p *webProbe) probe(ctx context.Context) error {
+func (p *webProbe) probe(ctx context.Context) (Answer, error) {
 	// A transport for one request: nothing is shared with the probes of other
 	// servers. Its goroutines end with the connection.
 	transport := &http.Transport{
@@ -106,23 +110,42 @@ func (p *webProbe) probe(ctx context.Context) error {
 	// RoundTrip, unlike a Client, follows no redirect.
 	resp, err := transport.RoundTrip(p.request.Clone(ctx))
 	if err != nil {
-		return plainWeb(err)
+		return Answer{}, plainWeb(err)
 	}
 	defer resp.Body.Close()
 	if !p.codes.Contains(resp.StatusCode) {
-		return fmt.Errorf("status %d, want %v", resp.StatusCode, p.codes)
+		return Answer{}, fmt.Errorf("status %d, want %v", resp.StatusCode, p.codes)
 	}
+	answer := p.answer(resp.Header)
 	if p.body == nil {
-		return nil
+		return answer, nil
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
-		return plainWeb(err)
+		return Answer{}, plainWeb(err)
 	}
 	if !p.body.Match(body) {
-		return fmt.Errorf("body does not match %q", p.body)
+		return Answer{}, fmt.Errorf("body does not match %q", p.body)
 	}
-	return nil
+	return answer, nil
+}
+
+// answer reads the weight from the header of an answer.
+func (p *webProbe) answer(header http.Header) Answer {
+	if p.weight == "" {
+		return Answer{}
+	}
+	values := header[p.weight]
+	switch len(values) {
+	case 0:
+		return Answer{}
+	case 1:
+		if w, ok := parseWeight(values[0]); ok {
+			return Answer{Weight: w}
+		}
+		return Answer{Note: fmt.Sprintf("%s: %q is not a weight", p.weight, values[0])}
+	}
+	return Answer{Note: fmt.Sprintf("%s stands in the answer %d times", p.weight, len(values))}
 }
 
 // plainWeb says in a few words why there was no answer.

@@ -42,7 +42,7 @@ func TestAfter(t *testing.T) {
 				}
 				now := start.Add(time.Duration(i+1) * time.Second)
 				before := s
-				s = s.after(c, now, time.Millisecond, failure)
+				s = s.after(c, now, time.Millisecond, Answer{}, failure)
 				states.WriteByte("u+-"[s.State])
 				if changed := s.State != before.State; changed && s.Since != now || !changed && s.Since != before.Since {
 					t.Errorf("result %d: since %v, changed %v", i, s.Since, changed)
@@ -69,10 +69,10 @@ func TestAfterProperties(t *testing.T) {
 			before := s.State
 			if rapid.Bool().Draw(t, "pass") {
 				passes, fails = passes+1, 0
-				s = s.after(c, time.Time{}, 0, "")
+				s = s.after(c, time.Time{}, 0, Answer{}, "")
 			} else {
 				passes, fails = 0, fails+1
-				s = s.after(c, time.Time{}, 0, "broken")
+				s = s.after(c, time.Time{}, 0, Answer{}, "broken")
 			}
 			if s.Passes != passes || s.Fails != fails {
 				t.Fatalf("counts %d and %d, want %d and %d", s.Passes, s.Fails, passes, fails)

@@ -19,10 +19,12 @@ type lab struct {
 	*Monitor
 	log   bytes.Buffer // to be read when Run sleeps
 	bells atomic.Int64
+	rung  sync.Map // of Check: for which the bell rang
 
 	mu      sync.Mutex
 	dead    map[netip.AddrPort]error         // what probes of them return
 	hang    map[netip.AddrPort]time.Duration // how long probes of them take, or until the timeout
+	says    map[netip.AddrPort]Answer
 	begins  map[netip.AddrPort][]time.Time
 	flying  map[netip.AddrPort]int
 	most    int // probes of one server at once
@@ -35,18 +37,19 @@ func start(t *testing.T, concurrency int) *lab {
 	l := &lab{
 		dead:   map[netip.AddrPort]error{},
 		hang:   map[netip.AddrPort]time.Duration{},
+		says:   map[netip.AddrPort]Answer{},
 		begins: map[netip.AddrPort][]time.Time{},
 		flying: map[netip.AddrPort]int{},
 	}
 	l.Monitor = New(Options{
 		Log:         slog.New(slog.NewTextHandler(&l.log, nil)),
-		Bell:        func() { l.bells.Add(1) },
+		Bell:        func(c Check) { l.bells.Add(1); l.rung.Store(c, true) },
 		Concurrency: concurrency,
 		Probers: map[Type]Prober{TypeTCP: func(c Check) (Probe, error) {
 			if c.Target.Port() == 0 {
 				return nil, errors.New("no port")
 			}
-			return func(ctx context.Context) error { return l.probe(ctx, c.Target) }, nil
+			return func(ctx context.Context) (Answer, error) { return l.probe(ctx, c.Target) }, nil
 		}},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -74,7 +77,7 @@ func (l *lab) now() (n int) {
 	return n
 }
 
-func (l *lab) probe(ctx context.Context, target netip.AddrPort) error {
+func (l *lab) probe(ctx context.Context, target netip.AddrPort) (Answer, error) {
 	l.mu.Lock()
 	l.begins[target] = append(l.begins[target], time.Now())
 	l.flying[target]++
@@ -84,7 +87,7 @@ func (l *lab) probe(ctx context.Context, target netip.AddrPort) error {
 		all += n
 	}
 	l.mostAll = max(l.mostAll, all)
-	err, hang := l.dead[target], l.hang[target]
+	err, hang, answer := l.dead[target], l.hang[target], l.says[target]
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()
@@ -94,11 +97,11 @@ func (l *lab) probe(ctx context.Context, target netip.AddrPort) error {
 	if hang > 0 {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return Answer{}, ctx.Err()
 		case <-time.After(hang):
 		}
 	}
-	return err
+	return answer, err
 }
 
 func (l *lab) change(f func()) {

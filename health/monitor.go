@@ -21,7 +21,7 @@ const (
 // Options are what a Monitor needs.
 type Options struct {
 	Log         *slog.Logger    // nil: none
-	Bell        func()          // called without delay after a verdict changed or a first result came; must not block; nil: none
+	Bell        func(Check)     // called without delay after a verdict or weight changed or a first result came; must not block; nil: none
 	Probers     map[Type]Prober // called from Run alone; nil: those of this package
 	Concurrency int             // probes in flight at most; 0: 256
 }
@@ -29,7 +29,7 @@ type Options struct {
 // Monitor probes servers and keeps the verdicts.
 type Monitor struct {
 	log         *slog.Logger
-	ring        func()
+	ring        func(Check)
 	probers     map[Type]Prober
 	concurrency int
 	bell        chan struct{} // capacity 1: the set of checks changed
@@ -52,7 +52,7 @@ func New(opts Options) *Monitor {
 		m.log = slog.New(slog.DiscardHandler)
 	}
 	if m.ring == nil {
-		m.ring = func() {}
+		m.ring = func(Check) {}
 	}
 	if m.probers == nil {
 		m.probers = probers()
@@ -150,7 +150,7 @@ func (m *Monitor) record(r result) {
 		m.mu.Unlock()
 		return
 	}
-	s := old.after(c, r.end, r.end.Sub(r.begin), r.failure)
+	s := old.after(c, r.end, r.end.Sub(r.begin), r.answer, r.failure)
 	m.status[c] = s
 	m.mu.Unlock()
 
@@ -162,7 +162,13 @@ func (m *Monitor) record(r result) {
 			log.Info("server is up", "latency", s.Latency)
 		}
 	}
-	if s.State != old.State || old.Checked.IsZero() {
-		m.ring()
+	if s.Weight != old.Weight {
+		m.log.Debug("server says its weight", "check", c.Type, "target", c.Target, "weight", s.Weight, "was", old.Weight)
+	}
+	if s.Note != "" && old.Note == "" {
+		m.log.Warn("server says no weight that can be read", "check", c.Type, "target", c.Target, "note", s.Note)
+	}
+	if s.State != old.State || s.Weight != old.Weight || old.Checked.IsZero() {
+		m.ring(c)
 	}
 }

@@ -14,9 +14,16 @@ import (
 	"unicode"
 )
 
-// Probe asks a server once and returns nil if it is fit. It ends when ctx does.
-// The text of the error is for operators: short, and without the address.
-type Probe func(ctx context.Context) error
+// Probe asks a server once and returns nil if it is fit, with what it says of
+// itself. It ends when ctx does. The text of the error is for operators: short,
+// and without the address.
+type Probe func(ctx context.Context) (Answer, error)
+
+// Answer is what a fit server says of itself.
+type Answer struct {
+	Weight Weight
+	Note   string // what was odd about it; not to be trusted, and bounded by the monitor
+}
 
 // Prober makes the Probe of a check. It is called once for each check.
 type Prober func(c Check) (Probe, error)
@@ -30,22 +37,24 @@ func probers() map[Type]Prober {
 // dialer connects without keep-alives: a probe is over long before the first.
 var dialer = net.Dialer{KeepAlive: -1}
 
-// run probes once and returns what went wrong, empty if nothing did.
-func run(ctx context.Context, probe Probe, timeout time.Duration) (failure string) {
+// run probes once and returns the answer, or what went wrong, empty if nothing
+// did.
+func run(ctx context.Context, probe Probe, timeout time.Duration) (answer Answer, failure string) {
 	defer func() {
 		if p := recover(); p != nil {
-			failure = short(fmt.Sprintf("probe panicked: %v", p))
+			answer, failure = Answer{}, short(fmt.Sprintf("probe panicked: %v", p))
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	switch err := probe(ctx); {
+	switch a, err := probe(ctx); {
 	case err == nil:
-		return ""
+		a.Note = short(a.Note)
+		return a, ""
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Sprintf("timeout after %v", timeout)
+		return Answer{}, fmt.Sprintf("timeout after %v", timeout)
 	default:
-		return short(cmp.Or(err.Error(), "the probe failed without a word"))
+		return Answer{}, short(cmp.Or(err.Error(), "the probe failed without a word"))
 	}
 }
 

@@ -33,7 +33,8 @@ func probeOnce(t *testing.T, c Check) string {
 	if c.Timeout == 0 {
 		c.Timeout = 10 * time.Second
 	}
-	return run(t.Context(), probe, c.Timeout)
+	_, failure := run(t.Context(), probe, c.Timeout)
+	return failure
 }
 
 // listen serves every connection on a loopback port until the test ends.
@@ -94,7 +95,7 @@ func TestTCP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if failure := run(ctx, probe, time.Second); failure == "" {
+	if _, failure := run(ctx, probe, time.Second); failure == "" {
 		t.Error("a probe that was cut short passes")
 	}
 }
@@ -290,11 +291,11 @@ func TestProbersRefuse(t *testing.T) {
 }
 
 func TestPanicIsAFailure(t *testing.T) {
-	got := run(t.Context(), func(context.Context) error { panic("oh") }, time.Second)
+	_, got := run(t.Context(), func(context.Context) (Answer, error) { panic("oh") }, time.Second)
 	if got != "probe panicked: oh" {
 		t.Errorf("failure %q", got)
 	}
-	got = run(t.Context(), func(context.Context) error { return errors.New(strings.Repeat("\xff", 1000)) }, time.Second)
+	_, got = run(t.Context(), func(context.Context) (Answer, error) { return Answer{}, errors.New(strings.Repeat("\xff", 1000)) }, time.Second)
 	if len(got) > maxFailure {
 		t.Errorf("the failure is %d bytes long", len(got))
 	}
@@ -308,7 +309,7 @@ func TestFailureIsOneHarmlessLine(t *testing.T) {
 		{"caf\u00e9 \xff", "caf\u00e9 ?"},
 		{strings.Repeat("x", 300), strings.Repeat("x", 197) + "..."},
 	} {
-		if got := run(t.Context(), func(context.Context) error { return errors.New(c.in) }, time.Minute); got != c.want {
+		if _, got := run(t.Context(), func(context.Context) (Answer, error) { return Answer{}, errors.New(c.in) }, time.Minute); got != c.want {
 			t.Errorf("%q became %q, want %q", c.in, got, c.want)
 		}
 	}

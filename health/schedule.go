@@ -32,6 +32,7 @@ type watch struct {
 type result struct {
 	watch      *watch
 	begin, end time.Time
+	answer     Answer
 	failure    string
 }
 
@@ -74,7 +75,7 @@ func (s *schedule) prepare(c Check) Probe {
 			return probe
 		}
 	}
-	return func(context.Context) error { return err }
+	return func(context.Context) (Answer, error) { return Answer{}, err }
 }
 
 // offset returns when in a span the first probe of c takes place: always the
@@ -104,9 +105,9 @@ func (s *schedule) start(ctx context.Context, now time.Time, probes *sync.WaitGr
 		probes.Go(func() {
 			defer cancel()
 			begin := time.Now()
-			failure := run(probing, w.probe, w.check.Timeout)
+			answer, failure := run(probing, w.probe, w.check.Timeout)
 			// There is room for the result of every probe in flight.
-			s.results <- result{watch: w, begin: begin, end: time.Now(), failure: failure}
+			s.results <- result{watch: w, begin: begin, end: time.Now(), answer: answer, failure: failure}
 		})
 	}
 }

@@ -7,14 +7,14 @@ import (
 
 // newTCPProbe returns a probe that passes when a connection is accepted.
 func newTCPProbe(c Check) (Probe, error) {
-	return func(ctx context.Context) error {
+	return func(ctx context.Context) (Answer, error) {
 		conn, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, c.Target)
 		if err != nil {
-			return plain(err)
+			return Answer{}, plain(err)
 		}
 		defer conn.Close()
 		// A reset ends the connection on both sides at once: probes leave no
 		// port in TIME-WAIT.
-		return conn.SetLinger(0)
+		return Answer{}, conn.SetLinger(0)
 	}, nil
 }

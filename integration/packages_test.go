@@ -16,11 +16,15 @@ import (
 
 // packages have tests of their own that need root and a kernel, by these names.
 var packages = map[string]string{
-	"director/addr": "^TestNetns",
-	"director/ipvs": "^TestKernel",
-	"director/link": "^TestNetns",
-	"garp":          "^TestNetns",
-	"vrrp/speaker":  "^TestNetns",
+	"cmd/understudy/ipvsadm": "^TestKernel",
+	"director/addr":          "^TestNetns",
+	"director/connsync":      "^TestKernel",
+	"director/ipvs":          "^TestKernel",
+	"director/link":          "^TestNetns",
+	"director/oracle":        "^TestKernel",
+	"director/sysctl":        "^TestKernel",
+	"garp":                   "^TestNetns",
+	"vrrp/speaker":           "^TestNetns",
 }
 
 // testBinary is where the test binary of a package is built.

@@ -2,6 +2,9 @@
 # Installs what building, the kernel tests and the demonstration need, from
 # Debian's packages. Does nothing where everything is there. Needs root, or sudo
 # without a question; otherwise it says the one line to run.
+#
+# "setup.sh qemu" installs what the second kernel needs as well, unpacks that
+# kernel below .cache/kernel without installing it, and prints where.
 set -eu
 
 PATH=$(cd "$(dirname "$0")/.." && pwd)/.cache/go/bin:$PATH:/usr/local/go/bin:/usr/sbin:/sbin
@@ -17,6 +20,10 @@ want gcc gcc
 [ -e /usr/include/stdlib.h ] || need="$need libc6-dev"
 [ -e /etc/ssl/certs/ca-certificates.crt ] || need="$need ca-certificates"
 if ! have go; then need="$need golang-go"; fi
+if [ "${1:-}" = qemu ]; then
+	want qemu-system-x86_64 qemu-system-x86
+	[ -x /bin/busybox ] || need="$need busybox-static"
+fi
 
 if [ -n "$need" ]; then
 	if [ "$(id -u)" = 0 ]; then
@@ -52,3 +59,22 @@ case $(go version) in
 	mv "$dir.new" "$dir"
 	;;
 esac
+
+# Debian's kernel for servers, as its package has it.
+if [ "${1:-}" = qemu ]; then
+	dir=$(cd "$(dirname "$0")/.." && pwd)/.cache/kernel
+	if ! ls "$dir"/lib/modules/*/modules.dep >/dev/null 2>&1; then
+		rm -rf "$dir" "$dir.new"
+		mkdir -p "$dir.new/package"
+		image=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: *//p' | head -n 1)
+		(cd "$dir.new/package" && apt-get download -qq "$image" >/dev/null 2>&1) ||
+			{ echo "cannot download ${image:-linux-image-amd64}; run as root: apt-get update" >&2; exit 1; }
+		dpkg -x "$dir.new"/package/*.deb "$dir.new"
+		rm -r "$dir.new/package"
+		for modules in "$dir.new"/lib/modules/*; do
+			depmod -b "$dir.new" "${modules##*/}"
+		done
+		mv "$dir.new" "$dir"
+	fi
+	echo "$dir"
+fi

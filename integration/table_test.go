@@ -142,7 +142,7 @@ func TestWithoutIPVS(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(restore)
-	unload(t)
+	unload(t, func() {})
 	t.Setenv("MODPROBE_OPTIONS", "-d /nonexistent")
 
 	d := s.LB[0]
@@ -168,22 +168,28 @@ func TestWithoutIPVS(t *testing.T) {
 	}
 }
 
-// unload removes ip_vs and everything that uses it.
-func unload(t *testing.T) {
+// unload removes ip_vs and everything that uses it. first is done before each
+// attempt.
+func unload(t *testing.T, first func()) {
 	t.Helper()
 	site.Eventually(t, 60*time.Second, "ip_vs to be unloaded", func() bool {
+		first()
 		b, err := os.ReadFile("/proc/modules")
 		if err != nil {
 			t.Fatal(err)
 		}
-		loaded := false
-		for line := range strings.Lines(string(b)) {
+		args := []string{}
+		for line := range strings.Lines(string(b)) { // those that others use come last
 			if name, _, _ := strings.Cut(line, " "); strings.HasPrefix(name, "ip_vs") {
-				loaded = true
-				_ = exec.Command("rmmod", name).Run()
+				args = append(args, name)
 			}
 		}
-		return !loaded
+		if len(args) == 0 {
+			return true
+		}
+		_ = exec.Command("rmmod", args...).Run()
+		_, err = os.Stat("/sys/module/ip_vs")
+		return os.IsNotExist(err)
 	})
 }
 

@@ -34,7 +34,12 @@ func (d *daemon) status(ctx context.Context) statusReply {
 	}
 	elections := d.elections.status()
 	for _, r := range config.Routers {
-		s.Routers = append(s.Routers, routerReply(r, elections[r.Config.Name], kernel.Addresses))
+		one := routerReply(r, elections[r.Config.Name], kernel.Addresses)
+		if elections[r.Config.Name].Held {
+			_, reason := d.sync.Ready(r.ReadyLimit)
+			one.PreemptHeld = reason.String()
+		}
+		s.Routers = append(s.Routers, one)
 	}
 	if len(config.Director.Services) > 0 || config.Director.Exclusive {
 		lane := laneReply("ipvs", kernel.IPVSLane)
@@ -43,14 +48,24 @@ func (d *daemon) status(ctx context.Context) statusReply {
 		}
 		s.Lanes = append(s.Lanes, lane)
 	}
+	named := map[director.ServerName]bool{}
 	for _, v := range kernel.Services {
 		s.Services = append(s.Services, serviceReply(v))
+		for _, r := range v.Servers {
+			named[director.ServerName{Service: v.Name, Server: r.Address}] = true
+		}
 	}
+	for _, o := range d.orders.List() {
+		if !named[o.ServerName] {
+			s.Orders = append(s.Orders, orderStatus{Service: o.Service, Server: o.Server.String(), Since: o.Since})
+		}
+	}
+	s.Sysctl, s.Timeouts = sysctlStatuses(d.tuning.sysctls.Findings()), d.tuning.trouble()
 	return s
 }
 
 func laneReply(name string, l director.LaneStatus) laneStatus {
-	return laneStatus{Name: name, LastPass: l.Began, TookNS: l.Took, Repairs: l.Repairs, Error: l.Err}
+	return laneStatus{Name: name, LastPass: l.Began, TookNS: l.Took, Changes: l.Changes, Repairs: l.Repairs, Error: l.Err}
 }
 
 func routerReply(r configs.VirtualRouter, e speaker.Status, addresses []director.AddressStatus) routerStatus {
@@ -98,19 +113,31 @@ func serviceReply(v director.ServiceStatus) serviceStatus {
 		Scheduler:     v.Want.Scheduler,
 		PersistenceNS: v.Want.Persistence,
 		InTable:       v.Held,
+		Quorum:        v.Quorum.String(),
 		Error:         v.Err,
 		Servers:       []serverStatus{},
 	}
 	for _, r := range v.Servers {
 		one := serverStatus{
-			Address:  r.Address.String(),
-			Forward:  r.Want.Forward.String(),
-			Weight:   r.Want.Weight,
-			InTable:  r.Held,
-			Health:   "none",
-			Active:   r.Counters.Active,
-			Inactive: r.Counters.Inactive,
-			Error:    r.Err,
+			Address:   r.Address.String(),
+			Forward:   r.Want.Forward.String(),
+			Weight:    r.Want.Weight,
+			Effective: r.Have.Weight,
+			Intent:    r.Intent.String(),
+			Reason:    r.Reason.String(),
+			Sorry:     r.Sorry,
+			Drained:   r.Order.Drain,
+			OrderedAt: r.Order.Since,
+			Draining:  r.Draining,
+			Growing:   r.Growing,
+			InTable:   r.Held,
+			Health:    "none",
+			Active:    r.Counters.Active,
+			Inactive:  r.Counters.Inactive,
+			Error:     r.Err,
+		}
+		if r.Order.Weighted {
+			one.Ordered = &r.Order.Weight
 		}
 		if r.Checked {
 			one.Health, one.Since, one.LastError = r.Health.State.String(), r.Health.Since, r.Health.Err

@@ -10,14 +10,19 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	return &cobra.Command{
+	kernel := false
+	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Check a configuration file and everything that it includes",
 		Long: `Check a configuration file and everything that it includes.
 
 Every problem is printed as FILE:LINE: what is wrong, and what to do about it.
 The exit status is 0 if the file can be used, warnings or not, and 1 if it
-cannot. Nothing is changed and nothing needs to run.`,
+cannot. Nothing is changed and nothing needs to run.
+
+With --kernel it is also compared with this machine: its interfaces, the modules
+of IPVS, and the settings of the kernel (sysctl), each with the command that
+sets it. What nothing works without makes the exit status 1, too.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := configs.Load(args[0])
@@ -40,9 +45,14 @@ cannot. Nothing is changed and nothing needs to run.`,
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: good: %s, %s, %s\n", args[0],
 				count(len(c.Routers), "virtual router"), count(len(c.Director.Services), "service"), count(servers, "real server"))
+			if kernel && !thisMachine().compare(cmd.OutOrStdout(), c) {
+				return errSilent
+			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&kernel, "kernel", false, "compare it with this machine, too")
+	return cmd
 }
 
 // count writes a number of things, with the plural where it belongs.

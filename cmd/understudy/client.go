@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -52,11 +53,16 @@ func (f *socketFlags) path() (string, error) {
 
 // call asks the daemon for path.
 func (f *socketFlags) call(ctx context.Context, method, path string) ([]byte, error) {
+	return f.send(ctx, method, path, nil)
+}
+
+// send sends body to path and returns the daemon's answer.
+func (f *socketFlags) send(ctx context.Context, method, path string, body io.Reader) ([]byte, error) {
 	socket, err := f.path()
 	if err != nil {
 		return nil, err
 	}
-	return call(ctx, socket, method, path)
+	return call(ctx, socket, method, path, body)
 }
 
 func statusCommand() *cobra.Command {

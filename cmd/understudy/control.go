@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -20,6 +21,7 @@ const (
 	statusPath = "/v1/status" // GET: statusReply
 	reloadPath = "/v1/reload" // POST: 204, or 422 with the problems as text
 	tracePath  = "/v1/trace"  // GET ?router=NAME: the flight recorder as text
+	orderPath  = "/v1/order"  // POST orderRequest: orderReply, or 404 or 422 with the reason as text
 )
 
 // controller is what the control socket asks of the daemon.
@@ -27,6 +29,9 @@ type controller interface {
 	status(ctx context.Context) statusReply
 	reload(ctx context.Context) error
 	trace(router string) (string, bool)
+	order(ctx context.Context, q orderRequest) (orderReply, error)
+	syncStatus() syncReply
+	syncProbe(ctx context.Context) (syncProbeReply, error)
 }
 
 // control serves the control socket.
@@ -96,6 +101,9 @@ func (c *control) Run(ctx context.Context, daemon controller) error {
 		}
 		_, _ = io.WriteString(w, text)
 	})
+	mux.HandleFunc("POST "+orderPath, func(w http.ResponseWriter, r *http.Request) { serveOrder(w, r, daemon) })
+	mux.HandleFunc("GET "+syncPath, func(w http.ResponseWriter, _ *http.Request) { serveSync(w, daemon) })
+	mux.HandleFunc("POST "+syncProbePath, func(w http.ResponseWriter, r *http.Request) { serveSyncProbe(w, r, daemon) })
 	server := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -111,6 +119,29 @@ func (c *control) Run(ctx context.Context, daemon controller) error {
 	return err
 }
 
+func serveOrder(w http.ResponseWriter, r *http.Request, daemon controller) {
+	var q orderRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&q); err != nil {
+		http.Error(w, fmt.Sprintf("cannot understand the order: %v", err), http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout-time.Second)
+	defer cancel()
+	reply, err := daemon.order(ctx, q)
+	switch {
+	case errors.Is(err, errUnknown):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(reply)
+	}
+}
+
+// maxRequest bounds the body of a request, in bytes.
+const maxRequest = 64 << 10
+
 // Close gives the socket back.
 func (c *control) Close() {
 	_ = c.ln.Close() // removes the socket
@@ -121,7 +152,7 @@ func (c *control) Close() {
 const callTimeout = 15 * time.Second
 
 // call asks the daemon behind a control socket and returns its answer.
-func call(ctx context.Context, socket, method, path string) ([]byte, error) {
+func call(ctx context.Context, socket, method, path string, body io.Reader) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{
@@ -130,7 +161,7 @@ func call(ctx context.Context, socket, method, path string) ([]byte, error) {
 		},
 	}}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, method, "http://understudy"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://understudy"+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
@@ -144,17 +175,17 @@ func call(ctx context.Context, socket, method, path string) ([]byte, error) {
 		return nil, fmt.Errorf("ask the daemon at %s: %w", socket, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		return nil, fmt.Errorf("read the daemon's answer: %w", err)
 	}
 	if resp.StatusCode >= 300 {
-		return nil, &refusedError{text: string(body)}
+		return nil, &refusedError{text: string(answer)}
 	}
-	return body, nil
+	return answer, nil
 }
 
 // refusedError is what the daemon said against a request.
 type refusedError struct{ text string }
 
-func (e *refusedError) Error() string { return e.text }
+func (e *refusedError) Error() string { return strings.TrimSpace(e.text) }

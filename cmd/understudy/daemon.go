@@ -17,8 +17,10 @@ import (
 	"github.com/understudy-ha/understudy/configs"
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/addr"
+	"github.com/understudy-ha/understudy/director/connsync"
 	"github.com/understudy-ha/understudy/director/ipvs"
 	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/director/sysctl"
 	"github.com/understudy-ha/understudy/garp"
 	"github.com/understudy-ha/understudy/health"
 )
@@ -39,6 +41,9 @@ type daemon struct {
 	table     *ipvs.Table
 	announcer *garp.Announcer
 	director  *director.Director
+	orders    *director.Orders
+	tuning    *tuning
+	sync      *connsync.Sync
 
 	reloading sync.Mutex // one reload at a time
 
@@ -63,21 +68,35 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	if err := d.needs(config); err != nil {
 		return nil, err
 	}
+	if d.orders, err = director.NewOrders(newOrdersFile(config.State, config.Socket)); err != nil {
+		log.Error("going on without the orders of operators: drained servers serve again", "err", err)
+	}
+	d.tuning = newTuning(d.table, sysctl.New(sysctl.Options{Log: log}), log)
 	ledger := strings.TrimSuffix(config.Socket, filepath.Ext(config.Socket))
-	d.elections = newElections(d.links, log, func() { d.director.RingAddresses() })
-	d.monitor = health.New(health.Options{Log: log, Bell: func() { d.director.RingServices() }})
+	d.elections = newElections(d.links, log, func() {
+		d.director.RingAddresses()
+		d.sync.Ring()
+	})
+	d.monitor = health.New(health.Options{Log: log, Bell: func(c health.Check) { d.director.RingCheck(c) }})
 	d.director = director.New(director.Options{
 		Addresses:     d.addresses,
 		IPVS:          d.table,
 		Announcer:     d.announcer,
 		Roles:         d.elections.roles,
 		Health:        d.monitor.Lookup,
+		Orders:        d.orders.Lookup,
 		HWAddr:        d.hardware,
+		Reserved:      map[director.ServiceKey]bool{{Protocol: director.UDP, Address: connsync.ProbeService}: true},
 		ServiceLedger: ipvs.NewLedger[director.ServiceKey](ledger + ".services"),
 		AddressLedger: ipvs.NewLedger[director.AddrKey](ledger + ".addresses"),
 		Log:           log,
 	})
 	d.links.Changed = d.director.RingAddresses
+	d.sync = d.newSync()
+	d.elections.ready = func(limit time.Duration) bool {
+		ready, _ := d.sync.Ready(limit)
+		return ready
+	}
 	d.set(config)
 	return d, nil
 }
@@ -103,9 +122,11 @@ func (d *daemon) set(c *configs.Config) {
 	d.config, d.loaded, d.refused = c, time.Now(), ""
 	d.mu.Unlock()
 	d.level.Set(c.Log.Level)
+	d.tuning.set(c)
 	d.monitor.Set(checks(c))
-	// First: no role of a virtual router must be taken for that of another one
-	// which has its name now.
+	d.sync.Set(syncConfig(c)) // before who asks it whether to wait
+	// Before the director: no role of a virtual router must be taken for that of
+	// another one which has its name now.
 	d.elections.set(c.Routers)
 	d.director.Set(c.Director)
 }
@@ -157,6 +178,9 @@ func (d *daemon) unchangeable(c *configs.Config) error {
 	if c.Socket != d.config.Socket {
 		errs = append(errs, fmt.Errorf("director.api.socket changed from %s to %s; put it back, or restart the daemon", d.config.Socket, c.Socket))
 	}
+	if c.State != d.config.State {
+		errs = append(errs, fmt.Errorf("director.state changed from %s to %s; put it back, or restart the daemon", d.config.State, c.State))
+	}
 	if c.Log.Format != d.config.Log.Format {
 		errs = append(errs, fmt.Errorf("director.log.format changed from %s to %s; put it back, or restart the daemon", d.config.Log.Format, c.Log.Format))
 	}
@@ -174,7 +198,9 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	defer stop()
 	parts.Go(func() error { return d.links.Run(stopping) })
 	parts.Go(func() error { return d.monitor.Run(stopping) })
+	parts.Go(func() error { return d.tuning.run(stopping) })
 	parts.Go(func() error { return d.announcer.Run(stopping) })
+	parts.Go(func() error { return d.sync.Run(stopping) })
 	parts.Go(func() error { return socket.Run(stopping, d) })
 
 	electing, stopElections := context.WithCancel(alive)
@@ -206,6 +232,7 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	}
 	deafen()
 	notify(d.log, sd.SdNotifyStopping)
+	d.handOver(alive)
 	stopElections()
 	<-elected
 	stopDirector()

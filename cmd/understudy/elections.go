@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/understudy-ha/understudy/configs"
 	"github.com/understudy-ha/understudy/director"
@@ -18,6 +20,13 @@ type elections struct {
 	links *link.Watcher
 	log   *slog.Logger
 	bell  func()
+	// ready reports whether a virtual router that waits for it, for so long at
+	// most, may preempt. Nil: it may.
+	ready func(limit time.Duration) bool
+
+	setting sync.Mutex // one set at a time; held longer than mu
+	routers []configs.VirtualRouter
+	held    map[string]bool // virtual routers that are kept from preempting, by name
 
 	mu       sync.Mutex
 	running  context.Context // nil before run
@@ -49,11 +58,41 @@ func newElections(links *link.Watcher, log *slog.Logger, bell func()) *elections
 // set hands every speaker its virtual routers, makes the speakers of interfaces
 // that are new, and ends those of interfaces that are no longer named.
 func (e *elections) set(routers []configs.VirtualRouter) {
+	e.setting.Lock()
+	defer e.setting.Unlock()
+	e.apply(routers, e.unready(routers))
+}
+
+// unready returns which of the routers are to be kept from preempting.
+func (e *elections) unready(routers []configs.VirtualRouter) map[string]bool {
+	held := map[string]bool{}
+	for _, r := range routers {
+		if r.PreemptWhenReady && e.ready != nil && !e.ready(r.ReadyLimit) {
+			held[r.Config.Name] = true
+		}
+	}
+	return held
+}
+
+// release lets virtual routers preempt for which this director has become ready.
+func (e *elections) release() {
+	e.setting.Lock()
+	defer e.setting.Unlock()
+	if held := e.unready(e.routers); !maps.Equal(held, e.held) {
+		e.apply(e.routers, held)
+	}
+}
+
+// apply does the work of set. The caller holds setting.
+func (e *elections) apply(routers []configs.VirtualRouter, held map[string]bool) {
+	e.routers, e.held = routers, held
 	byLink := map[string][]speaker.Router{}
 	places := map[string]place{}
 	for _, r := range routers {
 		places[r.Config.Name] = place{link: r.Link, vrid: r.Config.VRID}
-		byLink[r.Link] = append(byLink[r.Link], speaker.Router{Config: r.Config, Source: r.Source, UnicastPeers: r.UnicastPeers})
+		c := r.Config
+		c.Hold = held[c.Name]
+		byLink[r.Link] = append(byLink[r.Link], speaker.Router{Config: c, Source: r.Source, UnicastPeers: r.UnicastPeers})
 	}
 	e.mu.Lock()
 	e.places = places
@@ -113,7 +152,7 @@ func (e *elections) run(ctx context.Context) error {
 		e.start(name, one)
 	}
 	e.mu.Unlock()
-	<-ctx.Done()
+	e.wait(ctx)
 	e.mu.Lock()
 	speakers := e.speakers
 	e.speakers = map[string]*election{}
@@ -123,6 +162,23 @@ func (e *elections) run(ctx context.Context) error {
 	}
 	e.wg.Wait()
 	return errors.Join(e.errs...)
+}
+
+// releaseEvery is how often readiness is asked for.
+const releaseEvery = 250 * time.Millisecond
+
+// wait waits for the end of ctx, and meanwhile releases what waits for readiness.
+func (e *elections) wait(ctx context.Context) {
+	tick := time.NewTicker(releaseEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			e.release()
+		}
+	}
 }
 
 // status returns what every speaker knows, by the virtual router's name. What a
@@ -145,7 +201,7 @@ func (e *elections) status() map[string]speaker.Status {
 func (e *elections) roles() map[string]director.RoleState {
 	roles := map[string]director.RoleState{}
 	for name, s := range e.status() {
-		roles[name] = director.RoleState{Role: role(s.Status), Epoch: s.Status.Epoch}
+		roles[name] = director.RoleState{Role: role(s.Status), Epoch: s.Status.Epoch + s.Status.Contests}
 	}
 	return roles
 }

@@ -18,8 +18,8 @@ func main() {
 // errSilent ends a command with status 1 after it has said everything itself.
 var errSilent = errors.New("")
 
-// execute runs the command line and returns the exit status: 0, or 1 for any
-// error, which it prints.
+// execute runs the command line and returns the exit status: 0, or for an error,
+// which it prints, exitStatus.
 func execute(args []string, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:           "understudy",
@@ -30,7 +30,8 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(runCommand(), checkCommand(), statusCommand(), reloadCommand(), traceCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), statusCommand(), reloadCommand(), traceCommand(), whichCommand(),
+		drainCommand(), undrainCommand(), weightCommand(), syncCommand(), versionCommand(), ipvsadmCommand())
 	err := root.Execute()
 	switch {
 	case err == nil:
@@ -38,5 +39,5 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	case !errors.Is(err, errSilent):
 		fmt.Fprintln(stderr, "understudy:", err)
 	}
-	return 1
+	return exitStatus(err)
 }

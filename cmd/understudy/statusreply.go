@@ -18,6 +18,16 @@ type statusReply struct {
 	Routers  []routerStatus  `json:"virtual_routers"`
 	Services []serviceStatus `json:"services"`
 	Lanes    []laneStatus    `json:"lanes"`
+	Sysctl   []sysctlStatus  `json:"sysctl,omitempty"`        // settings of the kernel that are not as they should be
+	Timeouts string          `json:"timeouts_error,omitzero"` // why the timeouts of connections are not as configured
+	Orders   []orderStatus   `json:"orders_unused,omitempty"` // by hand, for servers that are not configured
+}
+
+// orderStatus is an order of an operator that concerns nobody now.
+type orderStatus struct {
+	Service string    `json:"service"`
+	Server  string    `json:"server"`
+	Since   time.Time `json:"since"`
 }
 
 // routerStatus is one virtual router.
@@ -33,6 +43,7 @@ type routerStatus struct {
 	Reason         string            `json:"reason"`
 	Master         string            `json:"master,omitzero"` // primary address of the current master
 	MasterPriority uint8             `json:"master_priority,omitzero"`
+	PreemptHeld    string            `json:"preempt_held,omitzero"` // why this director does not preempt although it would
 	Takeovers      uint64            `json:"takeovers"`
 	Addresses      []addressStatus   `json:"addresses"`
 	Sent           uint64            `json:"advertisements_sent"`
@@ -55,6 +66,7 @@ type serviceStatus struct {
 	Scheduler     string         `json:"scheduler"`
 	PersistenceNS time.Duration  `json:"persistence_ns,omitzero"`
 	InTable       bool           `json:"in_table"`
+	Quorum        string         `json:"quorum"` // "kept", "lost", "unknown"
 	Error         string         `json:"error,omitzero"`
 	Servers       []serverStatus `json:"servers"`
 }
@@ -63,7 +75,16 @@ type serviceStatus struct {
 type serverStatus struct {
 	Address   string    `json:"address"`
 	Forward   string    `json:"forward"`
-	Weight    int       `json:"weight"`
+	Weight    int       `json:"weight"`                // configured
+	Effective int       `json:"effective_weight"`      // in the kernel
+	Intent    string    `json:"intent"`                // "hold", "keep", "drain", "absent"
+	Reason    string    `json:"reason"`                // for the intent
+	Sorry     bool      `json:"sorry,omitzero"`        // serves while there is no quorum
+	Drained   bool      `json:"drained,omitzero"`      // by hand
+	Ordered   *int      `json:"weight_order,omitzero"` // by hand, in place of the weight
+	OrderedAt time.Time `json:"ordered_at,omitzero"`
+	Draining  time.Time `json:"draining_since,omitzero"`
+	Growing   time.Time `json:"slow_start_since,omitzero"`
 	InTable   bool      `json:"in_table"`
 	Health    string    `json:"health"` // "unknown", "up", "down"; "none" without a check
 	Since     time.Time `json:"since,omitzero"`
@@ -78,6 +99,7 @@ type laneStatus struct {
 	Name     string        `json:"name"`
 	LastPass time.Time     `json:"last_pass,omitzero"`
 	TookNS   time.Duration `json:"took_ns"`
+	Changes  uint64        `json:"changes"` // made to the kernel since start
 	Repairs  uint64        `json:"repairs"` // changes made against what others did to the kernel
 	Error    string        `json:"error,omitzero"`
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -30,6 +31,13 @@ func writeStatus(w io.Writer, s statusReply) error {
 			fmt.Fprintf(tw, "! %s: %s\n", l.Name, l.Error)
 		}
 	}
+	if s.Timeouts != "" {
+		fmt.Fprintln(tw, "!", s.Timeouts)
+	}
+	writeSysctls(tw, s.Sysctl, false)
+	for _, o := range s.Orders {
+		fmt.Fprintf(tw, "  an order of %s ago for %s of %s waits for a server of that name\n", ago(o.Since), o.Server, o.Service)
+	}
 	if len(s.Routers) > 0 {
 		fmt.Fprintln(tw, "\nVIRTUAL ROUTER\tINTERFACE\tVRID\tPRIORITY\tSTATE\tFOR\tMASTER\tREASON")
 	}
@@ -39,6 +47,9 @@ func writeStatus(w io.Writer, s statusReply) error {
 			master = "-"
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", r.Name, r.Interface, r.VRID, r.Priority, r.State, ago(r.Since), master, r.Reason)
+		if r.PreemptHeld != "" {
+			fmt.Fprintf(tw, "! does not preempt yet: %s\n", r.PreemptHeld)
+		}
 		for _, a := range r.Addresses {
 			fmt.Fprintf(tw, "%s %s\t\t\t\t%s\n", mark(a.Wanted != a.Held || a.Error != ""), a.Address, addressWord(a))
 		}
@@ -50,21 +61,48 @@ func writeStatus(w io.Writer, s statusReply) error {
 		} else if !v.InTable {
 			fmt.Fprintln(tw, "! not in the kernel's table")
 		}
-		fmt.Fprintln(tw, "  REAL SERVER\tFORWARD\tWEIGHT\tTABLE\tHEALTH\tFOR\tACTIVE\tINACTIVE\tLAST ERROR")
+		if v.Quorum == "lost" {
+			fmt.Fprintln(tw, "! quorum lost")
+		}
+		fmt.Fprintln(tw, "  REAL SERVER\tFORWARD\tWEIGHT\tTABLE\tHEALTH\tFOR\tACTIVE\tINACTIVE\tNOTE")
 		for _, d := range v.Servers {
 			table := "in"
 			if !d.InTable {
 				table = "out"
 			}
-			lastError := d.LastError
-			if d.Error != "" {
-				lastError = d.Error
-			}
-			fmt.Fprintf(tw, "%s %s\t%s\t%d\t%s\t%s\t%s\t%d\t%d\t%s\n", mark(d.Health == "down" || d.Error != ""),
-				d.Address, d.Forward, d.Weight, table, d.Health, ago(d.Since), d.Active, d.Inactive, lastError)
+			fmt.Fprintf(tw, "%s %s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", mark(d.Health == "down" || d.Error != ""),
+				d.Address, d.Forward, weightWord(d), table, d.Health, ago(d.Since), d.Active, d.Inactive, noteOn(d, ago))
 		}
 	}
 	return tw.Flush()
+}
+
+// weightWord returns the weight in the kernel, with the configured one where
+// that differs.
+func weightWord(d serverStatus) string {
+	if !d.InTable || d.Effective == d.Weight {
+		return strconv.Itoa(d.Weight)
+	}
+	return fmt.Sprintf("%d of %d", d.Effective, d.Weight)
+}
+
+// noteOn says what is out of the ordinary with a server.
+func noteOn(d serverStatus, ago func(time.Time) string) string {
+	var notes []string
+	add := func(when bool, format string, args ...any) {
+		if when {
+			notes = append(notes, fmt.Sprintf(format, args...))
+		}
+	}
+	add(d.Drained, "drained by hand %s ago", ago(d.OrderedAt))
+	add(d.Ordered != nil && !d.Drained, "weight given by hand %s ago", ago(d.OrderedAt))
+	add(d.Sorry && d.InTable, "sorry server, %s", d.Reason)
+	add(d.Sorry && !d.InTable, "sorry server")
+	add(!d.Sorry && !d.Drained && d.Intent == "drain", "draining, %s", d.Reason)
+	add(!d.Growing.IsZero(), "slow start for %s", ago(d.Growing))
+	add(d.Error != "", "%s", d.Error)
+	add(d.Error == "" && d.LastError != "", "%s", d.LastError)
+	return strings.Join(notes, "; ")
 }
 
 func mark(bad bool) string {

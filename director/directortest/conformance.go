@@ -93,6 +93,28 @@ func (s suite[K, V]) cancelled(c director.Change[K, V], before map[K]V) {
 	s.holds(before)
 }
 
+// connections expects the table to count those of a service, which has none.
+func (s suite[K, V]) connections(service director.ServiceKey, servers ...netip.AddrPort) {
+	s.t.Helper()
+	counter, ok := s.table.(interface {
+		Connections(context.Context, director.ServiceKey) (map[netip.AddrPort]director.Counters, error)
+	})
+	if !ok {
+		s.t.Fatalf("%T does not count the connections of a service", s.table)
+	}
+	got, err := counter.Connections(s.t.Context(), service)
+	if err != nil {
+		s.t.Fatalf("Connections: %v", err)
+	}
+	want := map[netip.AddrPort]director.Counters{}
+	for _, a := range servers {
+		want[a] = director.Counters{}
+	}
+	if d := cmp.Diff(want, got, equal...); d != "" {
+		s.t.Fatalf("the connections of %v differ (-want +got):\n%s", service, d)
+	}
+}
+
 // TestAddresses checks that newTable, called once per test, gives an empty table
 // of the addresses of link that honours the contract of director.Table. Its
 // specs are compared as far as the kernel keeps tags.

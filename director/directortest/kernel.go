@@ -3,7 +3,6 @@ package directortest
 import (
 	"maps"
 	"math/rand/v2"
-	"net/netip"
 	"slices"
 	"sync"
 
@@ -26,6 +25,7 @@ type Kernel struct {
 	order []director.AddrKey // of the addresses: as they came
 	addrs map[director.AddrKey]director.AddrSpec
 	table map[director.Key]director.Spec
+	count map[director.Key]director.Counters // of servers; others have none
 	files files
 
 	faults *rand.Rand // nil: none
@@ -48,11 +48,12 @@ func NewKernel(tags bool) *Kernel {
 		tags:  tags,
 		addrs: map[director.AddrKey]director.AddrSpec{},
 		table: map[director.Key]director.Spec{},
+		count: map[director.Key]director.Counters{},
 	}
 }
 
 // Fault makes about one in so many operations go wrong, in the order that seed
-// gives: EINTR or ENOBUFS before the operation or, as if only the answer were
+// gives: EINTR, ENOBUFS or EBUSY before the operation or, as if only the answer were
 // lost, after it; someone else creating the same IPVS entry first; a dump of
 // the IPVS table that silently lacks entries. Zero ends it.
 func (k *Kernel) Fault(seed uint64, oneIn int) {
@@ -134,12 +135,27 @@ func (h Hand) Delete(key director.Key) error {
 	return h.k.deleteServer(key)
 }
 
+// Count gives a server connections.
+func (h Hand) Count(key director.Key, c director.Counters) { h.k.count[key] = c }
+
 // Set replaces the content of what is there.
 func (h Hand) Set(key director.Key, s director.Spec) error {
 	if key.IsService() {
 		return h.k.setService(key.Service, s.Service)
 	}
 	return h.k.setServer(key, s.Server)
+}
+
+// Servers returns the real servers in the order of their keys.
+func (h Hand) Servers() []director.Key {
+	var keys []director.Key
+	for key := range h.k.table {
+		if !key.IsService() {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, director.Key.Compare)
+	return keys
 }
 
 // Clear empties the IPVS table.
@@ -150,10 +166,7 @@ func (k *Kernel) fails() (unix.Errno, bool) {
 	if k.faults == nil || k.oneIn <= 0 || k.faults.IntN(k.oneIn) != 0 {
 		return 0, false
 	}
-	if k.faults.IntN(2) == 0 {
-		return unix.EINTR, true
-	}
-	return unix.ENOBUFS, true
+	return []unix.Errno{unix.EINTR, unix.ENOBUFS, unix.EBUSY}[k.faults.IntN(3)], true
 }
 
 // do runs one operation of the kernel with faults around it.
@@ -233,12 +246,16 @@ func (k *Kernel) deleteService(key director.ServiceKey) error {
 	}
 	k.put(director.Delete, e, director.Spec{})
 	maps.DeleteFunc(k.table, func(o director.Key, _ director.Spec) bool { return o.Service == key })
+	maps.DeleteFunc(k.count, func(o director.Key, _ director.Counters) bool { return o.Service == key })
 	return nil
 }
 
 func (k *Kernel) newServer(key director.Key, s director.ServerSpec) error {
 	if _, ok := k.table[director.Key{Service: key.Service}]; !ok {
 		return unix.ESRCH
+	}
+	if err := refused(key, s); err != nil {
+		return err
 	}
 	if _, ok := k.table[key]; ok {
 		return unix.EEXIST
@@ -250,6 +267,9 @@ func (k *Kernel) newServer(key director.Key, s director.ServerSpec) error {
 func (k *Kernel) setServer(key director.Key, s director.ServerSpec) error {
 	if _, ok := k.table[director.Key{Service: key.Service}]; !ok {
 		return unix.ESRCH
+	}
+	if err := refused(key, s); err != nil {
+		return err
 	}
 	if _, ok := k.table[key]; !ok {
 		return unix.ENOENT
@@ -273,6 +293,7 @@ func (k *Kernel) put(op director.Op, key director.Key, s director.Spec) {
 	k.entryJournal = append(k.entryJournal, EntryChange{Op: op, Key: key, Old: k.table[key], New: s})
 	if op == director.Delete {
 		delete(k.table, key)
+		delete(k.count, key)
 		return
 	}
 	k.table[key] = canonical(key, s)
@@ -289,7 +310,32 @@ func canonical(key director.Key, s director.Spec) director.Spec {
 	return s
 }
 
-// sameFamily reports whether a server can belong to a service.
-func sameFamily(s director.ServiceKey, server netip.AddrPort) bool {
-	return server.IsValid() && server.Addr().Is6() == s.Is6()
+// refused returns what Linux has against a server.
+func refused(key director.Key, s director.ServerSpec) error {
+	switch {
+	case !key.Server.IsValid():
+		return unix.EINVAL
+	case key.Server.Addr().Is6() != key.Service.Is6() && s.Forward != director.TUN:
+		return unix.EINVAL // families mix in tunnels only
+	case s.Weight < 0, s.Lower > s.Upper:
+		return unix.ERANGE
+	case s.Forward != director.TUN && s.Tunnel != (director.Tunnel{}), s.Tunnel.Type == director.GUE && s.Tunnel.Port == 0:
+		return unix.EINVAL
+	}
+	return nil
+}
+
+// Full returns the IPVS table of a configuration of which every server is fit.
+func Full(c director.Config) map[director.Key]director.Spec {
+	table := map[director.Key]director.Spec{}
+	for _, s := range c.Services {
+		for _, k := range s.Keys {
+			key := director.Key{Service: k}
+			table[key] = canonical(key, director.Spec{Service: s.Spec})
+			for _, server := range s.Servers {
+				table[director.Key{Service: k, Server: server.Address}] = director.Spec{Server: server.Spec}
+			}
+		}
+	}
+	return table
 }

@@ -47,9 +47,7 @@ func FormatEntries(list map[director.Key]director.Spec) string {
 		}
 		s := list[k].Server
 		fmt.Fprintf(&b, "-a %s -r %s %s -w %d", serviceOption(k.Service), k.Server, forwardOption(s.Forward), s.Weight)
-		if s.Forward == director.TUN {
-			b.WriteString(" --tun-type ipip")
-		}
+		b.WriteString(tunnelOptions(s))
 		b.WriteByte('\n')
 	}
 	return b.String()
@@ -73,15 +71,14 @@ func serviceOptions(k director.ServiceKey, s director.ServiceSpec) string {
 	var b strings.Builder
 	b.WriteString(" -s " + s.Scheduler)
 	var flags []string
-	for flag, name := range map[director.Flags]string{director.FlagSched1: "fallback", director.FlagSched2: "port"} {
-		if s.Flags&flag == 0 {
-			continue
-		}
-		switch s.Scheduler {
-		case "sh", "mh":
+	for i, name := range []string{"fallback", "port", ""} {
+		hashes := s.Scheduler == "sh" || s.Scheduler == "mh"
+		switch {
+		case s.Flags&(director.FlagSched1<<i) == 0:
+		case !hashes:
+			flags = append(flags, fmt.Sprintf("flag-%d", i+1))
+		case name != "":
 			flags = append(flags, s.Scheduler+"-"+name)
-		default:
-			flags = append(flags, map[string]string{"fallback": "flag-1", "port": "flag-2"}[name])
 		}
 	}
 	if s.Persistence > 0 {
@@ -94,14 +91,32 @@ func serviceOptions(k director.ServiceKey, s director.ServiceSpec) string {
 			b.WriteString(" -M " + net.IP(net.CIDRMask(int(s.Mask), 32)).String())
 		}
 	}
+	if s.Engine != "" {
+		b.WriteString(" --pe " + s.Engine)
+	}
 	if s.Flags&director.FlagOnePacket != 0 {
 		b.WriteString(" -o")
 	}
-	if len(flags) > 0 {
-		slices.Sort(flags)
+	if s.Flags&(director.FlagSched1|director.FlagSched2|director.FlagSched3) != 0 {
 		b.WriteString(" -b " + strings.Join(flags, ","))
 	}
 	return b.String()
+}
+
+func tunnelOptions(s director.ServerSpec) string {
+	if s.Forward != director.TUN {
+		return ""
+	}
+	checksum := " " + map[director.TunnelChecksum]string{
+		director.NoChecksum: "--tun-nocsum", director.Checksum: "--tun-csum", director.RemoteChecksum: "--tun-remcsum",
+	}[s.Tunnel.Checksum]
+	switch s.Tunnel.Type {
+	case director.GUE:
+		return fmt.Sprintf(" --tun-type gue --tun-port %d", s.Tunnel.Port) + checksum
+	case director.GRE:
+		return " --tun-type gre" + checksum
+	}
+	return " --tun-type ipip"
 }
 
 func forwardOption(f director.Forward) string {
@@ -110,7 +125,7 @@ func forwardOption(f director.Forward) string {
 		return "-m"
 	case director.TUN:
 		return "-i"
-	case director.DR:
+	case director.DR, director.Local: // which ipvsadm does not tell apart here
 		return "-g"
 	}
 	return "-?"

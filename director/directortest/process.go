@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 
@@ -129,8 +130,8 @@ func (t *Addresses) Apply(ctx context.Context, changes []AddressChange) error {
 type IPVS struct{ p *Process }
 
 var (
-	_ director.Table[director.Key, director.Spec] = (*IPVS)(nil)
-	_ director.Counter                            = (*IPVS)(nil)
+	_ director.Balancer = (*IPVS)(nil)
+	_ director.Counter  = (*IPVS)(nil)
 )
 
 // List returns the entries; some of them, if a fault has it so.
@@ -154,16 +155,35 @@ func (t *IPVS) List(ctx context.Context) (map[director.Key]director.Spec, error)
 	return list, nil
 }
 
-// Counters returns zeros for every server.
+// Counters returns those of every server.
 func (t *IPVS) Counters(ctx context.Context) (map[director.Key]director.Counters, error) {
 	if err := t.p.ready(ctx); err != nil {
 		return nil, err
 	}
-	defer t.p.kernel.mu.Unlock()
+	k := t.p.kernel
+	defer k.mu.Unlock()
+	if errno, fails := k.fails(); fails {
+		return nil, errno
+	}
 	counters := map[director.Key]director.Counters{}
-	for key := range t.p.kernel.table {
+	for key := range k.table {
 		if !key.IsService() {
-			counters[key] = director.Counters{}
+			counters[key] = k.count[key]
+		}
+	}
+	return counters, nil
+}
+
+// Connections returns those of the servers of one service.
+func (t *IPVS) Connections(ctx context.Context, service director.ServiceKey) (map[netip.AddrPort]director.Counters, error) {
+	all, err := t.Counters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	counters := map[netip.AddrPort]director.Counters{}
+	for key, c := range all {
+		if key.Service == service {
+			counters[key.Server] = c
 		}
 	}
 	return counters, nil
@@ -181,8 +201,8 @@ func (t *IPVS) one(c EntryChange) error {
 		func() error { return k.deleteService(e.Service) }
 	missing := unix.ESRCH
 	if !e.IsService() {
-		if !sameFamily(e.Service, e.Server) {
-			return unix.EAFNOSUPPORT
+		if c.Op != director.Delete && refused(e, c.New.Server) != nil {
+			return refused(e, c.New.Server)
 		}
 		create, set, del = func() error { return k.newServer(e, c.New.Server) },
 			func() error { return k.setServer(e, c.New.Server) },

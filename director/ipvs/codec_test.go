@@ -5,43 +5,46 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moby/ipvs"
-	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/understudy-ha/understudy/director"
+	"github.com/understudy-ha/understudy/director/ipvs/genl"
 )
 
 func tcp(s string) director.ServiceKey {
 	return director.ServiceKey{Protocol: director.TCP, Address: netip.MustParseAddrPort(s)}
 }
 
-func TestEncodeMask(t *testing.T) {
+func TestMask(t *testing.T) {
 	v4, v6 := tcp("192.0.2.1:80"), tcp("[2001:db8::1]:80")
 	for _, tt := range []struct {
 		name string
 		key  director.ServiceKey
-		bits uint8
-		want []byte // as it lies in memory
+		in   uint8
+		want uint32
 	}{
-		{"every bit", v4, 32, []byte{255, 255, 255, 255}},
-		{"not set", v4, 0, []byte{255, 255, 255, 255}},
-		{"24", v4, 24, []byte{255, 255, 255, 0}},
-		{"9", v4, 9, []byte{255, 128, 0, 0}},
+		{"every bit", v4, 32, 0xffffffff},
+		{"not set", v4, 0, 0xffffffff},
+		{"24", v4, 24, 0xffffff00},
+		{"9", v4, 9, 0xff800000},
+		{"1", v4, 1, 0x80000000},
+		{"every bit of IPv6", v6, 128, 128},
+		{"not set of IPv6", v6, 0, 128},
+		{"64 of IPv6", v6, 64, 64},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := encodeMask(tt.key, tt.bits)
-			if want := *(*[4]byte)(tt.want); memory(got) != want {
-				t.Errorf("encodeMask = %v, want %v", memory(got), want)
+			got := encodeMask(tt.key, tt.in)
+			if got != tt.want {
+				t.Errorf("encodeMask = %#x, want %#x", got, tt.want)
+			}
+			if back := decodeMask(tt.key, got); back != tt.in && tt.in != 0 {
+				t.Errorf("decodeMask = %d, want %d", back, tt.in)
 			}
 		})
 	}
-	if encodeMask(v6, 0) != 128 || encodeMask(v6, 64) != 64 {
-		t.Errorf("masks of IPv6 = %d, %d, want the length", encodeMask(v6, 0), encodeMask(v6, 64))
-	}
-	for _, odd := range [][4]byte{{0, 255, 255, 255}, {255, 0, 255, 0}, {0, 0, 0, 0}} {
-		if got := decodeMask(v4, fromMemory(odd)); got != maskOdd {
-			t.Errorf("decodeMask of %v = %d, want %d", odd, got, maskOdd)
+	for _, odd := range []uint32{0x00ffffff, 0xff00ff00, 0} {
+		if got := decodeMask(v4, odd); got != maskOdd {
+			t.Errorf("decodeMask of %#x = %d, want %d", odd, got, maskOdd)
 		}
 	}
 	if got := decodeMask(v6, 0xffffffff); got != maskOdd {
@@ -50,44 +53,80 @@ func TestEncodeMask(t *testing.T) {
 }
 
 func TestDecodeService(t *testing.T) {
+	const persistent, hashed = genl.FlagPersistent, genl.FlagHashed
 	for _, tt := range []struct {
 		name string
-		in   ipvs.Service
+		in   genl.Service
 		want director.ServiceSpec
 	}{
 		{
 			name: "what the kernel adds is not seen",
-			in:   ipvs.Service{Flags: flagHashed | flagPersistent | 0x10, Timeout: 20, Netmask: fromMemory([4]byte{255, 255, 0, 0})},
-			want: director.ServiceSpec{Flags: director.FlagSched2, Persistence: 20 * time.Second, Mask: 16},
+			in:   genl.Service{Flags: hashed | persistent | 0x10, Timeout: 20, Netmask: 0xffff0000, Engine: "sip"},
+			want: director.ServiceSpec{Flags: director.FlagSched2, Persistence: 20 * time.Second, Mask: 16, Engine: "sip"},
 		},
 		{
 			name: "without persistence its settings have no effect",
-			in:   ipvs.Service{Flags: flagHashed, Timeout: 20, Netmask: fromMemory([4]byte{255, 0, 0, 0})},
+			in:   genl.Service{Flags: hashed, Timeout: 20, Netmask: 0xff000000},
 			want: director.ServiceSpec{Mask: 32},
 		},
 		{
 			name: "persistent for no time equals nothing that can be wanted",
-			in:   ipvs.Service{Flags: flagHashed | flagPersistent, Netmask: 0xffffffff},
-			want: director.ServiceSpec{Flags: flagPersistent, Mask: 32},
+			in:   genl.Service{Flags: hashed | persistent, Netmask: 0xffffffff},
+			want: director.ServiceSpec{Flags: director.Flags(persistent), Mask: 32},
 		},
 		{
 			name: "a flag that is not known shows",
-			in:   ipvs.Service{Flags: flagHashed | 0x20, Netmask: 0xffffffff},
-			want: director.ServiceSpec{Flags: 0x20, Mask: 32},
+			in:   genl.Service{Flags: hashed | 0x40, Netmask: 0xffffffff},
+			want: director.ServiceSpec{Flags: 0x40, Mask: 32},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.in.AddressFamily, tt.in.Protocol, tt.in.Address, tt.in.Port = unix.AF_INET, unix.IPPROTO_TCP, []byte{192, 0, 2, 1}, 80
+			tt.in.ServiceID = serviceID(tcp("192.0.2.1:80"))
 			k, got, err := decodeService(&tt.in)
 			if err != nil || k != tcp("192.0.2.1:80") || got != tt.want {
 				t.Errorf("decodeService = %v, %+v, %v, want %+v", k, got, err, tt.want)
 			}
 		})
 	}
-	for _, bad := range []ipvs.Service{{Protocol: 6}, {Protocol: 6, Address: []byte{1, 2, 3}}, {Protocol: 256, Address: []byte{1, 2, 3, 4}}} {
-		if k, _, err := decodeService(&bad); err == nil {
+	for _, bad := range []genl.ServiceID{{Protocol: 6}, {Protocol: 256, Address: netip.MustParseAddr("192.0.2.1")}} {
+		if k, _, err := decodeService(&genl.Service{ServiceID: bad}); err == nil {
 			t.Errorf("decodeService(%+v) = %v without an error", bad, k)
 		}
+	}
+}
+
+func TestDecodeServer(t *testing.T) {
+	addr := netip.MustParseAddr("192.0.2.2")
+	for _, tt := range []struct {
+		name string
+		in   genl.Destination
+		want director.ServerSpec
+	}{
+		{
+			name: "a tunnel that is not in use",
+			in:   genl.Destination{Method: genl.DirectRoute, Weight: 1, TunnelType: 1, TunnelPort: 6080, TunnelFlag: 1},
+			want: director.ServerSpec{Weight: 1, Forward: director.DR},
+		},
+		{
+			name: "the port of an IPIP tunnel is drift",
+			in:   genl.Destination{Method: genl.Tunnelled, Weight: 1, TunnelPort: 6080},
+			want: director.ServerSpec{Weight: 1, Forward: director.TUN, Tunnel: director.Tunnel{Port: 6080}},
+		},
+		{
+			name: "a flag that is not known is drift",
+			in:   genl.Destination{Method: genl.Tunnelled, Weight: 1, TunnelFlag: 0x101},
+			want: director.ServerSpec{Weight: 1, Forward: director.TUN, Tunnel: director.Tunnel{Checksum: 255}},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.in.Address = addr
+			if _, got, err := decodeServer(&tt.in); err != nil || got != tt.want {
+				t.Errorf("decodeServer = %+v, %v, want %+v", got, err, tt.want)
+			}
+		})
+	}
+	if _, _, err := decodeServer(&genl.Destination{}); err == nil {
+		t.Error("a server without an address is none")
 	}
 }
 
@@ -115,9 +154,10 @@ func TestRoundTrip(t *testing.T) {
 		}
 		spec := director.ServiceSpec{
 			Scheduler:   "wlc",
-			Flags:       director.Flags(rapid.Uint32().Draw(t, "flags") & flagsKnown),
+			Flags:       director.Flags(rapid.Uint32().Draw(t, "flags")) & flagsKnown,
 			Persistence: time.Duration(rapid.IntRange(0, 31*86400).Draw(t, "persistence")) * time.Second,
 			Mask:        bits,
+			Engine:      rapid.SampledFrom([]string{"", "sip"}).Draw(t, "engine"),
 		}
 		if spec.Persistence > 0 {
 			spec.Mask = rapid.Uint8Range(1, bits).Draw(t, "mask")
@@ -130,30 +170,46 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		wire := encodeService(key, spec)
-		wire.Flags |= flagHashed
-		if k, s, err := decodeService(wire); err != nil || k != key || s != spec {
+		wire.Flags |= genl.FlagHashed
+		if k, s, err := decodeService(&wire); err != nil || k != key || s != spec {
 			t.Fatalf("service %v %+v came back as %v %+v, %v", key, spec, k, s, err)
 		}
 
-		server := director.ServerSpec{
-			Weight:  rapid.IntRange(0, 65535).Draw(t, "weight"),
-			Forward: rapid.SampledFrom([]director.Forward{director.NAT, director.TUN, director.DR}).Draw(t, "forward"),
-			Upper:   rapid.Uint32().Draw(t, "upper"), Lower: rapid.Uint32().Draw(t, "lower"),
-		}
-		full := director.Key{Service: key, Server: drawAddrPort(t, six)}
+		full := director.Key{Service: key, Server: drawAddrPort(t, rapid.Bool().Draw(t, "six server"))}
 		if full.Server.Addr().Is4In6() {
 			return
 		}
+		server := drawServer(t, mixed(full))
 		change.Key, change.New = full, director.Spec{Server: server}
-		if err := check(change); err != nil && full.Server != (netip.AddrPort{}) {
+		if err := check(change); err != nil {
 			t.Fatal(err)
 		}
 		d := encodeServer(full, server)
-		d.ConnectionFlags |= 0x200 // the kernel's own bits
-		if a, s, err := decodeServer(d); err != nil || a != full.Server || s != server {
+		if a, s, err := decodeServer(&d); err != nil || a != full.Server || s != server {
 			t.Fatalf("server %v %+v came back as %v %+v, %v", full, server, a, s, err)
 		}
 	})
+}
+
+func drawServer(t *rapid.T, mixed bool) director.ServerSpec {
+	s := director.ServerSpec{
+		Weight:  rapid.IntRange(0, 65535).Draw(t, "weight"),
+		Forward: rapid.SampledFrom([]director.Forward{director.NAT, director.Local, director.TUN, director.DR}).Draw(t, "forward"),
+		Upper:   rapid.Uint32().Draw(t, "upper"),
+	}
+	s.Lower = rapid.Uint32Max(s.Upper).Draw(t, "lower")
+	if mixed {
+		s.Forward = director.TUN
+	}
+	if s.Forward == director.TUN {
+		s.Tunnel = rapid.SampledFrom([]director.Tunnel{
+			{},
+			{Type: director.GRE}, {Type: director.GRE, Checksum: director.Checksum},
+			{Type: director.GUE, Port: 6080}, {Type: director.GUE, Port: 1, Checksum: director.Checksum},
+			{Type: director.GUE, Port: 65535, Checksum: director.RemoteChecksum},
+		}).Draw(t, "tunnel")
+	}
+	return s
 }
 
 func TestCheck(t *testing.T) {
@@ -166,6 +222,9 @@ func TestCheck(t *testing.T) {
 		s := rr
 		f(&s)
 		return director.Spec{Service: s}
+	}
+	tunnel := func(t director.Tunnel) director.Spec {
+		return director.Spec{Server: director.ServerSpec{Forward: director.TUN, Tunnel: t}}
 	}
 	for _, tt := range []struct {
 		name string
@@ -181,7 +240,7 @@ func TestCheck(t *testing.T) {
 		{"two months", director.Update, director.Key{Service: web}, with(func(s *director.ServiceSpec) { s.Persistence = 62 * 24 * time.Hour }), false},
 		{"mask of 33 bits", director.Update, director.Key{Service: web}, with(func(s *director.ServiceSpec) { s.Mask = 33 }), false},
 		{"mask of 64 bits", director.Update, director.Key{Service: web6}, with(func(s *director.ServiceSpec) { s.Mask = 64 }), true},
-		{"a flag of the kernel", director.Update, director.Key{Service: web}, with(func(s *director.ServiceSpec) { s.Flags = flagHashed }), false},
+		{"a flag of the kernel", director.Update, director.Key{Service: web}, with(func(s *director.ServiceSpec) { s.Flags = director.Flags(genl.FlagHashed) }), false},
 		{"no service at all", director.Create, director.Key{}, director.Spec{Service: rr}, false},
 		{"both kinds of service", director.Create, director.Key{Service: director.ServiceKey{FWMark: 1, Protocol: 6}}, director.Spec{Service: rr}, false},
 		{"server", director.Create, server(web, "192.0.2.2:80"), director.Spec{}, true},
@@ -191,8 +250,21 @@ func TestCheck(t *testing.T) {
 		{"four behind a mark of six", director.Create, server(director.ServiceKey{FWMark: 1, IPv6: true}, "192.0.2.2:80"), director.Spec{}, false},
 		{"weight", director.Create, server(web, "192.0.2.2:80"), director.Spec{Server: director.ServerSpec{Weight: 65536}}, false},
 		{"negative weight", director.Create, server(web, "192.0.2.2:80"), director.Spec{Server: director.ServerSpec{Weight: -1}}, false},
-		{"local node", director.Create, server(web, "192.0.2.2:80"), director.Spec{Server: director.ServerSpec{Forward: 1}}, false},
-		{"deletion of a server of another family", director.Delete, server(web, "[2001:db8::2]:80"), director.Spec{}, false},
+		{"local node", director.Create, server(web, "192.0.2.2:80"), director.Spec{Server: director.ServerSpec{Forward: director.Local}}, true},
+		{"bypass", director.Create, server(web, "192.0.2.2:80"), director.Spec{Server: director.ServerSpec{Forward: 4}}, false},
+		{"thresholds the wrong way round", director.Create, server(web, "192.0.2.2:80"), director.Spec{Server: director.ServerSpec{Upper: 1, Lower: 2}}, false},
+		{"six behind four in a tunnel", director.Create, server(web, "[2001:db8::2]:80"), tunnel(director.Tunnel{}), true},
+		{"four behind six in a tunnel", director.Update, server(web6, "192.0.2.2:80"), tunnel(director.Tunnel{Type: director.GRE}), true},
+		{"a tunnel without forwarding by it", director.Create, server(web, "192.0.2.2:80"), director.Spec{Server: director.ServerSpec{Forward: director.DR, Tunnel: director.Tunnel{Type: director.GRE}}}, false},
+		{"a tunnel of unknown type", director.Create, server(web, "192.0.2.2:80"), tunnel(director.Tunnel{Type: 3}), false},
+		{"GUE without a port", director.Create, server(web, "192.0.2.2:80"), tunnel(director.Tunnel{Type: director.GUE}), false},
+		{"GRE with a port", director.Create, server(web, "192.0.2.2:80"), tunnel(director.Tunnel{Type: director.GRE, Port: 1}), false},
+		{"IPIP with a checksum", director.Create, server(web, "192.0.2.2:80"), tunnel(director.Tunnel{Checksum: director.Checksum}), false},
+		{"GRE with a remote checksum", director.Create, server(web, "192.0.2.2:80"), tunnel(director.Tunnel{Type: director.GRE, Checksum: director.RemoteChecksum}), false},
+		{"an unknown checksum", director.Create, server(web, "192.0.2.2:80"), tunnel(director.Tunnel{Type: director.GUE, Port: 1, Checksum: 3}), false},
+		{"an engine too long", director.Create, director.Key{Service: web}, with(func(s *director.ServiceSpec) { s.Engine = "sixteen-bytes-xx" }), false},
+		{"sched-3", director.Create, director.Key{Service: web}, with(func(s *director.ServiceSpec) { s.Flags = director.FlagSched3 }), true},
+		{"deletion of a server of another family", director.Delete, server(web, "[2001:db8::2]:80"), director.Spec{}, true},
 		{"deletion of a service", director.Delete, director.Key{Service: web}, director.Spec{}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,35 +1,41 @@
-// Package ipvs is the kernel's IPVS table behind [director.Table], over generic
-// netlink through moby/ipvs.
+// Package ipvs is the kernel's IPVS table behind [director.Table], through package
+// genl.
 //
-// # What stands between the library and the table
+// A [Table] has two sockets, one to read with and one to write with, and whoever
+// wants to use one waits for his turn. Changes go to the kernel in batches;
+// those that turn out to be of another kind (a creation of what exists, an
+// update of what is absent) follow in the next batch, unless a later change of
+// the same call has overtaken them. A socket that is older than the module in the
+// kernel is replaced and the call repeated, so that ip_vs may be unloaded and
+// loaded again at any time.
 //
-// The library was written for a container engine and trusts the kernel and its
-// caller more than a director can:
+// # What is read and written
 //
-//   - Without ip_vs in the kernel it reports success for everything. Every List
-//     and Apply first asks the kernel for the generic netlink family.
+// What is read equals what was written, so that nothing but drift differs:
+// settings without effect (the mask without persistence, a tunnel that is not in
+// use) are not read, and the kernel's own flag is left out. What would be
+// misunderstood, or refused without a word, is refused here with one: a server of
+// another family than its service other than in a tunnel, a GUE tunnel without a
+// port, thresholds the wrong way round.
+//
+// # The older library
+//
+// The timeouts of connections (timeouts.go) go through moby/ipvs,
+// which also is a witness in the tests. It was written for a container engine and
+// trusts the kernel and its caller more than a director can:
+//
+//   - Without ip_vs in the kernel it reports success for everything. Every call
+//     first asks the kernel for the generic netlink family.
 //   - It remembers the number of that family for the life of the process, though
-//     the number changes when the module is unloaded and loaded again. A [Table]
-//     sees the change and corrects the number; see family.go.
-//   - A handle serves one goroutine. A Table has one handle and one lock, which
-//     List, Apply and Counters take for as long as they run.
+//     the number changes when the module is unloaded and loaded again; see
+//     family.go.
+//   - A handle serves one goroutine. Each call has a handle of its own, one at a
+//     time.
 //   - It waits for ever for an answer that was lost. Every call is watched; after
-//     ten seconds, or when the caller's context ends, the handle is closed and
-//     the next call opens a new one. The goroutine of an abandoned call ends when
-//     its socket closes; if several do not, the Table refuses to start more.
-//   - It sends only the first four bytes of an IPv6 server of an IPv4 service. A
-//     server of another family than its service is refused.
-//   - It passes the persistence mask of IPv4 on as it lies in memory, and reads
-//     the flag by which the kernel marks its hashed services. Both are converted,
-//     so that what is read equals what was written.
+//     ten seconds, or when the caller's context ends, the handle is closed. The
+//     goroutine of an abandoned call ends when its socket closes; if several do
+//     not, no more are started.
 //   - It logs through the standard logger of logrus, which is silenced.
-//
-// # What cannot be seen
-//
-// The library reads neither a service's persistence engine nor a server's tunnel
-// type, so drift in these goes unnoticed; neither is ever set. Linux 6.1
-// returns the forwarding method that was set even for a server on the director
-// itself, so the method "local" (1) counts as drift.
 //
 // # Ownership
 //

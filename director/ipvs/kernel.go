@@ -4,64 +4,42 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"strings"
 	"time"
 
-	"github.com/moby/ipvs"
-	"github.com/sirupsen/logrus"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/director/ipvs/genl"
 )
 
-// kernel is the part of *ipvs.Handle that is used, by one goroutine at a time
-// but for Close.
+// kernel is the part of *genl.Conn that a Table uses, by one goroutine at a
+// time.
 type kernel interface {
-	GetServices() ([]*ipvs.Service, error)
-	GetDestinations(*ipvs.Service) ([]*ipvs.Destination, error)
-	NewService(*ipvs.Service) error
-	UpdateService(*ipvs.Service) error
-	DelService(*ipvs.Service) error
-	NewDestination(*ipvs.Service, *ipvs.Destination) error
-	UpdateDestination(*ipvs.Service, *ipvs.Destination) error
-	DelDestination(*ipvs.Service, *ipvs.Destination) error
-	Close()
+	All(ctx context.Context, f func(*genl.Service, []genl.Destination) error) error
+	Destinations(ctx context.Context, id genl.ServiceID) ([]genl.Destination, error)
+	Do(ctx context.Context, messages []genl.Message) ([]error, error)
+	Family() uint16
+	Close() error
 }
-
-// familyName is IPVS_GENL_NAME.
-const familyName = "IPVS"
 
 // system is how a Table reaches the kernel.
 type system struct {
-	// family returns the number of the generic netlink family, or ENOENT.
-	family func() (uint16, error)
+	open func() (kernel, error) // or ErrMissing
 	// modprobe loads ip_vs.
 	modprobe func(ctx context.Context) error
-	open     func() (kernel, error)
-	// adopt is told the number of the family after open and before calls.
-	adopt func(id uint16)
 }
 
 func linux() system {
 	return system{
-		family: func() (uint16, error) {
-			f, err := netlink.GenlFamilyGet(familyName)
+		open: func() (kernel, error) {
+			c, err := genl.Open()
 			if err != nil {
-				return 0, err
+				return nil, err
 			}
-			return f.ID, nil
+			return c, nil
 		},
 		modprobe: modprobe,
-		adopt:    adopt,
-		open: func() (kernel, error) {
-			logrus.SetOutput(io.Discard)
-			h, err := ipvs.New("")
-			if err != nil {
-				return nil, fmt.Errorf("open netlink: %w", err)
-			}
-			return h, nil
-		},
 	}
 }
 
@@ -74,7 +52,7 @@ func modprobe(ctx context.Context) error {
 			return nil
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience/2)
+	ctx, cancel := context.WithTimeout(ctx, genl.Patience/2)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "ip_vs")
 	cmd.WaitDelay = time.Second
@@ -87,11 +65,11 @@ func modprobe(ctx context.Context) error {
 
 var (
 	// ErrMissing says that the kernel has no IPVS.
-	ErrMissing = errors.New(`the kernel has no IPVS: load it with "modprobe ip_vs" (in a container: on its host; a kernel built without CONFIG_IP_VS cannot balance)`)
+	ErrMissing = genl.ErrMissing
 	// ErrReloaded says that IPVS is being unloaded and loaded again.
-	ErrReloaded = errors.New("the ip_vs module was unloaded and loaded again just now")
+	ErrReloaded = genl.ErrReloaded
 	// ErrNoAnswer says that the kernel did not answer in time.
-	ErrNoAnswer = errors.New("the kernel did not answer in time")
+	ErrNoAnswer = genl.ErrNoAnswer
 	// ErrClosed says that the Table was closed.
 	ErrClosed = errors.New("the table is closed")
 )

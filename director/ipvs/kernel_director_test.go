@@ -38,13 +38,13 @@ func TestKernelNoForeignTouched(t *testing.T) {
 // runDirector runs a director until the table is as c wants it, and stops it.
 func runDirector(t *testing.T, table *ipvs.Table, c director.Config, dir string) {
 	t.Helper()
-	d := newDirector(table, dir, false)
+	d := newDirector(table, dir)
 	d.Set(c)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
-	want := wanted(c)
+	want := directortest.Full(c)
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		got, err := table.List(t.Context())
 		if err != nil {
@@ -56,7 +56,7 @@ func runDirector(t *testing.T, table *ipvs.Table, c director.Config, dir string)
 				there++
 			}
 		}
-		if there == len(want) {
+		if there == len(want) && d.Loaded() {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -69,13 +69,12 @@ func runDirector(t *testing.T, table *ipvs.Table, c director.Config, dir string)
 	}
 }
 
-func newDirector(table *ipvs.Table, dir string, keep bool) *director.Director {
+func newDirector(table *ipvs.Table, dir string) *director.Director {
 	return director.New(director.Options{
 		IPVS:          table,
 		Addresses:     directortest.NewKernel(true).Process().Addresses(),
 		ServiceLedger: ipvs.NewLedger[director.ServiceKey](filepath.Join(dir, "services")),
 		Log:           slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		KeepOnExit:    keep,
 	})
 }
 
@@ -144,7 +143,7 @@ func startChild(t *testing.T, dir string) *exec.Cmd {
 func directChild(dir string) error {
 	table := ipvs.New()
 	defer table.Close()
-	d := newDirector(table, dir, false)
+	d := newDirector(table, dir)
 	d.Set(wide())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -172,12 +171,19 @@ func TestKernelReloaded(t *testing.T) {
 		t.Skipf("needs IPVS as a module: it is not in /proc/modules (%v)", err)
 	}
 	load(t, false)
-	table := ipvs.New() // finds nothing, and loads the module
+	table := ipvs.New() // has the module loaded
 	defer table.Close()
 	if err := table.Preflight(); err != nil {
 		t.Fatalf("with the module unloaded: %v", err)
 	}
-	want := wanted(narrow())
+	// A kernel loads it whenever somebody asks for its family; others say that
+	// there is none.
+	load(t, false)
+	if _, err := table.Timeouts(t.Context()); err != nil && !errors.Is(err, ipvs.ErrMissing) {
+		t.Fatalf("Timeouts with the module unloaded: %v", err)
+	}
+	load(t, true)
+	want := directortest.Full(narrow())
 	for range 2 {
 		if err := table.Apply(t.Context(), creations(want)); err != nil {
 			t.Fatal(err)
@@ -197,6 +203,9 @@ func TestKernelReloaded(t *testing.T) {
 		}
 		if list, err := table.List(t.Context()); err != nil || len(list) != 0 {
 			t.Fatalf("List after loading the module again: %v, %v", list, err)
+		}
+		if to, err := table.Timeouts(t.Context()); err != nil || to.TCP == 0 {
+			t.Fatalf("Timeouts after loading the module again: %v, %v", to, err)
 		}
 	}
 }
@@ -225,7 +234,7 @@ func TestMissing(t *testing.T) {
 	if list, err := table.List(t.Context()); err == nil {
 		t.Errorf("List = %v without an error", list)
 	}
-	if err := table.Apply(t.Context(), creations(wanted(wide()))); err == nil {
+	if err := table.Apply(t.Context(), creations(directortest.Full(wide()))); err == nil {
 		t.Error("Apply succeeds without IPVS")
 	}
 }

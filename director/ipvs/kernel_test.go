@@ -123,7 +123,7 @@ func wide() director.Config {
 		port := 80 + i // of the servers too, unless the method can translate it
 		c.Services = append(c.Services, director.Service{
 			Name: name,
-			Key:  directortest.Service(director.TCP, fmt.Sprintf("192.0.2.1:%d", port)),
+			Keys: []director.ServiceKey{directortest.Service(director.TCP, fmt.Sprintf("192.0.2.1:%d", port))},
 			Spec: director.ServiceSpec{Scheduler: name},
 			Servers: []director.Server{
 				server("192.0.2.101:8080", 1+i, director.NAT),
@@ -135,7 +135,7 @@ func wide() director.Config {
 	for i, bits := range []uint8{1, 8, 22, 24, 31, 32} {
 		c.Services = append(c.Services, director.Service{
 			Name: fmt.Sprintf("persistent %d", bits),
-			Key:  directortest.Service(director.UDP, fmt.Sprintf("192.0.2.2:%d", 80+i)),
+			Keys: []director.ServiceKey{directortest.Service(director.UDP, fmt.Sprintf("192.0.2.2:%d", 80+i))},
 			Spec: director.ServiceSpec{Scheduler: "rr", Persistence: time.Duration(20+i) * time.Second, Mask: bits},
 		})
 	}
@@ -146,28 +146,44 @@ func wide() director.Config {
 	} {
 		c.Services = append(c.Services, director.Service{
 			Name: fmt.Sprintf("flags %d", i),
-			Key:  directortest.Service(director.UDP, fmt.Sprintf("192.0.2.3:%d", 80+i)),
+			Keys: []director.ServiceKey{directortest.Service(director.UDP, fmt.Sprintf("192.0.2.3:%d", 80+i))},
 			Spec: s,
 		})
 	}
+	tunnel := func(address string, to director.Tunnel) director.Server {
+		s := server(address, 5, director.TUN)
+		s.Spec.Tunnel = to
+		return s
+	}
 	return director.Config{Services: append(c.Services,
-		director.Service{Name: "six", Key: directortest.Service(director.TCP, "[2001:db8::1]:80"),
+		director.Service{Name: "sctp", Keys: []director.ServiceKey{directortest.Service(director.SCTP, "192.0.2.4:80")},
+			Spec:    director.ServiceSpec{Scheduler: "sh", Flags: port},
+			Servers: []director.Server{server("192.0.2.101:80", 3, director.DR), server("127.0.0.1:80", 1, director.Local)}},
+		director.Service{Name: "sip", Keys: []director.ServiceKey{directortest.Service(director.UDP, "192.0.2.4:5060")},
+			Spec:    director.ServiceSpec{Scheduler: "rr", Engine: "sip", Persistence: time.Minute, Mask: 24, Flags: director.FlagOnePacket},
+			Servers: []director.Server{server("192.0.2.101:5060", 3, director.NAT)}},
+		director.Service{Name: "tunnels", Keys: []director.ServiceKey{directortest.Service(director.TCP, "192.0.2.4:443")},
+			Spec: director.ServiceSpec{Scheduler: "rr", Flags: director.FlagSched3 | director.FlagSched1},
+			Servers: []director.Server{
+				tunnel("192.0.2.101:443", director.Tunnel{}),
+				tunnel("192.0.2.102:443", director.Tunnel{Type: director.GUE, Port: 6080}),
+				tunnel("192.0.2.103:443", director.Tunnel{Type: director.GUE, Port: 6081, Checksum: director.Checksum}),
+				tunnel("192.0.2.104:443", director.Tunnel{Type: director.GUE, Port: 6082, Checksum: director.RemoteChecksum}),
+				tunnel("192.0.2.105:443", director.Tunnel{Type: director.GRE}),
+				tunnel("192.0.2.106:443", director.Tunnel{Type: director.GRE, Checksum: director.Checksum}),
+				tunnel("[2001:db8::106]:443", director.Tunnel{Type: director.GRE, Checksum: director.Checksum}),
+			}},
+		director.Service{Name: "four behind six", Keys: []director.ServiceKey{directortest.Service(director.SCTP, "[2001:db8::1]:443")},
+			Spec:    director.ServiceSpec{Scheduler: "mh", Flags: fallback},
+			Servers: []director.Server{tunnel("192.0.2.101:443", director.Tunnel{})}},
+		director.Service{Name: "six", Keys: []director.ServiceKey{directortest.Service(director.TCP, "[2001:db8::1]:80")},
 			Spec:    director.ServiceSpec{Scheduler: "wrr", Persistence: time.Minute, Mask: 64},
 			Servers: []director.Server{server("[2001:db8::101]:80", 3, director.DR)}},
-		director.Service{Name: "mark", Key: director.ServiceKey{FWMark: 7}, Spec: director.ServiceSpec{Scheduler: "lc"},
+		director.Service{Name: "mark", Keys: []director.ServiceKey{{FWMark: 7}}, Spec: director.ServiceSpec{Scheduler: "lc"},
 			Servers: []director.Server{server("192.0.2.101:0", 3, director.DR)}},
-		director.Service{Name: "mark six", Key: director.ServiceKey{FWMark: 7, IPv6: true}, Spec: director.ServiceSpec{Scheduler: "sed"},
+		director.Service{Name: "mark six", Keys: []director.ServiceKey{{FWMark: 7, IPv6: true}}, Spec: director.ServiceSpec{Scheduler: "sed"},
 			Servers: []director.Server{server("[2001:db8::101]:0", 3, director.NAT)}},
 	)}
-}
-
-// wanted returns the entries of c, all of whose servers are fit.
-func wanted(c director.Config) map[director.Key]director.Spec {
-	list := map[director.Key]director.Spec{}
-	for k, w := range director.Plan(c, nil, nil).Entries {
-		list[k] = w.Spec
-	}
-	return list
 }
 
 func creations(list map[director.Key]director.Spec) []director.Change[director.Key, director.Spec] {
@@ -181,7 +197,7 @@ func creations(list map[director.Key]director.Spec) []director.Change[director.K
 
 func TestKernelWitness(t *testing.T) {
 	table := needKernel(t)
-	list := wanted(wide())
+	list := directortest.Full(wide())
 	if err := table.Apply(t.Context(), creations(list)); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +227,8 @@ func TestKernelReadsByHand(t *testing.T) {
 	ipvsadm(t, "-A", "-t", "192.0.2.1:80", "-s", "rr", "-p", "30", "-M", "255.255.252.0")
 	ipvsadm(t, "-a", "-t", "192.0.2.1:80", "-r", "192.0.2.101:80", "-g", "-w", "5", "-x", "100", "-y", "50")
 	ipvsadm(t, "-a", "-t", "192.0.2.1:80", "-r", "127.0.0.1:80", "-g")
-	ipvsadm(t, "-A", "--sctp-service", "192.0.2.1:80", "-s", "sh", "-b", "sh-port")
+	ipvsadm(t, "-A", "--sctp-service", "192.0.2.1:80", "-s", "sh", "-b", "sh-port", "--pe", "sip")
+	ipvsadm(t, "-a", "-t", "192.0.2.1:80", "-r", "[2001:db8::1]:80", "-i", "--tun-type", "gue", "--tun-port", "6080", "--tun-csum")
 	got, err := table.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -224,14 +241,16 @@ func TestKernelReadsByHand(t *testing.T) {
 		{Service: web}:           {Service: director.ServiceSpec{Scheduler: "rr", Persistence: 30 * time.Second, Mask: 22}},
 		server("192.0.2.101:80"): {Server: director.ServerSpec{Weight: 5, Forward: director.DR, Upper: 100, Lower: 50}},
 		server("127.0.0.1:80"):   {Server: director.ServerSpec{Weight: 1, Forward: director.DR}},
-		{Service: sctp(web)}:     {Service: director.ServiceSpec{Scheduler: "sh", Flags: director.FlagSched2, Mask: 32}},
+		{Service: sctp(web)}:     {Service: director.ServiceSpec{Scheduler: "sh", Flags: director.FlagSched2, Mask: 32, Engine: "sip"}},
+		server("[2001:db8::1]:80"): {Server: director.ServerSpec{Weight: 1, Forward: director.TUN,
+			Tunnel: director.Tunnel{Type: director.GUE, Port: 6080, Checksum: director.Checksum}}},
 	}
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	counters, err := table.Counters(t.Context())
-	if err != nil || len(counters) != 2 || counters[server("127.0.0.1:80")] != (director.Counters{}) {
-		t.Errorf("Counters = %v, %v, want zeros for two servers", counters, err)
+	if err != nil || len(counters) != 3 || counters[server("127.0.0.1:80")] != (director.Counters{}) {
+		t.Errorf("Counters = %v, %v, want zeros for three servers", counters, err)
 	}
 }
 

@@ -2,13 +2,10 @@ package ipvs
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 
 	"github.com/understudy-ha/understudy/director"
+	"github.com/understudy-ha/understudy/director/statefile"
 )
 
 var (
@@ -16,10 +13,7 @@ var (
 	_ director.Ledger[director.AddrKey]    = (*Ledger[director.AddrKey])(nil)
 )
 
-const (
-	ledgerVersion = 1
-	ledgerLimit   = 16 << 20 // bytes
-)
+const ledgerVersion = 1
 
 // Named are the names that a Ledger holds.
 type Named interface {
@@ -45,20 +39,9 @@ func NewLedger[K Named](path string) *Ledger[K] { return &Ledger[K]{path: path} 
 
 // Load returns what was last stored; nothing if there is no such file.
 func (l *Ledger[K]) Load() ([]K, error) {
-	f, err := os.Open(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	b, err := statefile.Read(l.path)
+	if b == nil || err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, ledgerLimit+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", l.path, err)
-	}
-	if len(b) > ledgerLimit {
-		return nil, fmt.Errorf("read %s: it is longer than %d bytes", l.path, ledgerLimit)
 	}
 	keys, err := parseLedger[K](b)
 	if err != nil {
@@ -100,17 +83,5 @@ func (l *Ledger[K]) Store(keys []K) error {
 	if err != nil {
 		return fmt.Errorf("encode ledger: %w", err)
 	}
-	// A fixed name, so that being killed here leaves one file and not many.
-	f, err := os.OpenFile(l.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), l.path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", l.path, err), os.Remove(f.Name()))
-	}
-	return nil
+	return statefile.Replace(l.path, append(b, '\n'), false)
 }

@@ -4,183 +4,173 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync/atomic"
+	"net/netip"
+	"sync"
 
-	"github.com/moby/ipvs"
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/director"
+	"github.com/understudy-ha/understudy/director/ipvs/genl"
 )
 
 var (
-	_ director.Table[director.Key, director.Spec] = (*Table)(nil)
-	_ director.Counter                            = (*Table)(nil)
+	_ director.Balancer = (*Table)(nil)
+	_ director.Counter  = (*Table)(nil)
 )
 
-type change = director.Change[director.Key, director.Spec]
-
 // Table is the IPVS table of the network namespace of the process. Its methods
-// may be called from any goroutine and take turns.
+// may be called from any goroutine. Those that read the whole table take turns,
+// so do those that read one service, and those that write, each on a socket of
+// their own: a long listing holds up no change, and no look at what drains.
 type Table struct {
-	system system
-	turn   chan struct{} // holds a token while nobody uses the rest
-	stuck  atomic.Int32  // calls that were given up and have not ended
+	system  system
+	reads   line // the whole table
+	counts  line // one service
+	writes  line
+	library *library
 
-	kernel kernel // nil: to be opened
-	family uint16 // that the library uses; 0: none yet
-	probed bool   // modprobe was tried
+	mu     sync.Mutex
+	probed bool // modprobe was tried
+	size   int  // entries that were last listed
+}
+
+// line is a socket and whose turn it is.
+type line struct {
+	turn   chan struct{} // holds a token while nobody uses the rest
+	kernel kernel        // nil: to be opened
 	closed bool
+}
+
+func (l *line) end() { l.turn <- struct{}{} }
+
+func (l *line) drop() {
+	if l.kernel != nil {
+		_ = l.kernel.Close() // nothing is written that could be lost
+		l.kernel = nil
+	}
 }
 
 // New returns a Table that opens nothing until it is first used.
 func New() *Table { return newTable(linux()) }
 
 func newTable(s system) *Table {
-	t := &Table{system: s, turn: make(chan struct{}, 1)}
-	t.turn <- struct{}{}
+	t := &Table{system: s, library: shared}
+	for _, l := range []*line{&t.reads, &t.counts, &t.writes} {
+		l.turn = make(chan struct{}, 1)
+		l.end()
+	}
 	return t
 }
 
 // Preflight reports whether the kernel can balance, after trying once to load
 // ip_vs.
 func (t *Table) Preflight() error {
-	if err := t.begin(context.Background()); err != nil {
-		return err
-	}
-	t.end()
-	return nil
+	_, err := t.family(context.Background())
+	return err
 }
 
-// Close gives the socket back. Calls after it fail with [ErrClosed].
+// family returns the number of IPVS in the kernel.
+func (t *Table) family(ctx context.Context) (id uint16, err error) {
+	err = t.use(ctx, &t.reads, func(kernel) error {
+		k, err := t.open(ctx) // the socket in use may be older than the module
+		if err != nil {
+			return err
+		}
+		id = k.Family()
+		return k.Close()
+	})
+	return id, err
+}
+
+// Close gives the sockets back. Calls after it fail with [ErrClosed].
 func (t *Table) Close() {
-	<-t.turn
-	defer t.end()
-	t.closed = true
-	if t.kernel != nil {
-		t.kernel.Close()
-		t.kernel = nil
+	for _, l := range []*line{&t.reads, &t.counts, &t.writes} {
+		<-l.turn
+		l.closed = true
+		l.drop()
+		l.end()
 	}
 }
 
 // List returns every service and server, whosever they are.
 func (t *Table) List(ctx context.Context) (map[director.Key]director.Spec, error) {
-	list := map[director.Key]director.Spec{}
-	err := t.walk(ctx, func(k director.ServiceKey, s director.ServiceSpec) {
-		list[director.Key{Service: k}] = director.Spec{Service: s}
-	}, func(k director.Key, s director.ServerSpec, _ *ipvs.Destination) {
-		list[k] = director.Spec{Server: s}
+	var list map[director.Key]director.Spec
+	t.mu.Lock()
+	size := t.size
+	t.mu.Unlock()
+	err := t.use(ctx, &t.reads, func(k kernel) error {
+		list = make(map[director.Key]director.Spec, size)
+		return k.All(ctx, func(s *genl.Service, servers []genl.Destination) error {
+			key, spec, err := decodeService(s)
+			if err != nil {
+				return err
+			}
+			list[director.Key{Service: key}] = director.Spec{Service: spec}
+			for i := range servers {
+				addr, spec, err := decodeServer(&servers[i])
+				if err != nil {
+					return err
+				}
+				list[director.Key{Service: key, Server: addr}] = director.Spec{Server: spec}
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the IPVS table: %w", err)
 	}
+	t.mu.Lock()
+	t.size = len(list)
+	t.mu.Unlock()
 	return list, nil
 }
 
 // Counters returns the connections of every server, whosever it is.
 func (t *Table) Counters(ctx context.Context) (map[director.Key]director.Counters, error) {
-	counters := map[director.Key]director.Counters{}
-	err := t.walk(ctx, func(director.ServiceKey, director.ServiceSpec) {},
-		func(k director.Key, _ director.ServerSpec, d *ipvs.Destination) {
-			counters[k] = director.Counters{Active: d.ActiveConnections, Inactive: d.InactiveConnections}
+	var counters map[director.Key]director.Counters
+	err := t.use(ctx, &t.reads, func(k kernel) error {
+		counters = map[director.Key]director.Counters{}
+		return k.All(ctx, func(s *genl.Service, servers []genl.Destination) error {
+			key, _, err := decodeService(s)
+			if err != nil {
+				return err
+			}
+			for i := range servers {
+				d := &servers[i]
+				counters[director.Key{Service: key, Server: netip.AddrPortFrom(d.Address, d.Port)}] = decodeCounters(d)
+			}
+			return nil
 		})
+	})
 	if err != nil {
 		return nil, fmt.Errorf("count connections: %w", err)
 	}
 	return counters, nil
 }
 
-// Apply carries out the changes in order. Creating what exists gives it the
-// wanted content, updating what is absent creates it, deleting what is absent
-// succeeds.
-func (t *Table) Apply(ctx context.Context, changes []change) error {
-	if len(changes) == 0 {
-		return nil
+// Connections returns those of one service by server; none if the kernel does
+// not have it.
+func (t *Table) Connections(ctx context.Context, key director.ServiceKey) (map[netip.AddrPort]director.Counters, error) {
+	counters := map[netip.AddrPort]director.Counters{}
+	if !possible(key) {
+		return counters, nil
 	}
-	if err := t.begin(ctx); err != nil {
-		return fmt.Errorf("change the IPVS table: %w", err)
-	}
-	defer t.end()
-	var errs []error
-	for _, c := range changes {
-		err := ctx.Err()
-		if err == nil {
-			err = t.apply(ctx, c)
-		}
-		if err != nil {
-			errs = append(errs, &director.ChangeError[director.Key]{Op: c.Op, Key: c.Key, Err: err})
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (t *Table) apply(ctx context.Context, c change) error {
-	if c.Op == director.Delete && !possible(c.Key.Service) {
-		return nil // a damaged ledger may name it
-	}
-	if err := check(c); err != nil {
-		return err
-	}
-	if err := t.open(ctx); err != nil {
-		return err
-	}
-	_, err := call(ctx, t, func(k kernel) (struct{}, error) {
-		if c.Key.IsService() {
-			return struct{}{}, applyService(k, c)
-		}
-		return struct{}{}, applyServer(k, c)
+	var servers []genl.Destination
+	err := t.use(ctx, &t.counts, func(k kernel) (err error) {
+		servers, err = k.Destinations(ctx, serviceID(key))
+		return absent(err)
 	})
-	return explain(err)
+	if err != nil {
+		return nil, fmt.Errorf("count connections of %v: %w", key, err)
+	}
+	for i := range servers {
+		d := &servers[i]
+		counters[netip.AddrPortFrom(d.Address, d.Port)] = decodeCounters(d)
+	}
+	return counters, nil
 }
 
-func applyService(k kernel, c change) error {
-	s := encodeService(c.Key.Service, c.New.Service)
-	var err error
-	switch c.Op {
-	case director.Create:
-		if err = k.NewService(s); errors.Is(err, unix.EEXIST) {
-			err = k.UpdateService(s)
-		}
-	case director.Update:
-		if err = k.UpdateService(s); errors.Is(err, unix.ESRCH) {
-			err = k.NewService(s)
-		}
-	case director.Delete:
-		return absent(k.DelService(s))
-	default:
-		return fmt.Errorf("%v is no operation", c.Op)
-	}
-	if errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf(`the kernel has no scheduler %q: load it with "modprobe ip_vs_%[1]s": %w`, s.SchedName, err)
-	}
-	return err
-}
-
-func applyServer(k kernel, c change) error {
-	s := encodeService(c.Key.Service, director.ServiceSpec{})
-	d := encodeServer(c.Key, c.New.Server)
-	var err error
-	switch c.Op {
-	case director.Create:
-		if err = k.NewDestination(s, d); errors.Is(err, unix.EEXIST) {
-			err = k.UpdateDestination(s, d)
-		}
-	case director.Update:
-		if err = k.UpdateDestination(s, d); errors.Is(err, unix.ENOENT) {
-			err = k.NewDestination(s, d)
-		}
-	case director.Delete:
-		return absent(k.DelDestination(s, d))
-	default:
-		return fmt.Errorf("%v is no operation", c.Op)
-	}
-	if errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("its service does not exist: %w", err)
-	}
-	return err
-}
-
-// absent takes the errors away that say that there is nothing to delete.
+// absent takes the errors away that say that there is no such thing.
 func absent(err error) error {
 	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) {
 		return nil
@@ -188,116 +178,58 @@ func absent(err error) error {
 	return err
 }
 
-// walk visits everything in the kernel's table. A service that goes away while
-// it is looked at has no servers.
-func (t *Table) walk(ctx context.Context,
-	service func(director.ServiceKey, director.ServiceSpec),
-	server func(director.Key, director.ServerSpec, *ipvs.Destination),
-) error {
-	if err := t.begin(ctx); err != nil {
-		return err
-	}
-	defer t.end()
-	services, err := call(ctx, t, func(k kernel) ([]*ipvs.Service, error) { return k.GetServices() })
-	if err != nil {
-		return explain(err)
-	}
-	if slices.Contains(services, nil) {
-		return errors.New("the kernel sent something that is no service")
-	}
-	for _, s := range services {
-		key, spec, err := decodeService(s)
-		if err != nil {
-			return err
-		}
-		service(key, spec)
-		ref := encodeService(key, director.ServiceSpec{})
-		servers, err := call(ctx, t, func(k kernel) ([]*ipvs.Destination, error) { return k.GetDestinations(ref) })
-		if absent(err) != nil {
-			return explain(err)
-		}
-		for _, d := range servers {
-			if d == nil {
-				return errors.New("the kernel sent something that is no server")
-			}
-			addr, spec, err := decodeServer(d)
-			if err != nil {
-				return err
-			}
-			server(director.Key{Service: key, Server: addr}, spec, d)
-		}
-	}
-	return nil
-}
-
-// begin takes the turn and sees to it that there is a handle on a kernel with
-// IPVS. Unless it fails, end must follow.
-func (t *Table) begin(ctx context.Context) error {
+// use waits for the turn and calls f with an open socket: again, if ip_vs was
+// loaded again since it was opened.
+func (t *Table) use(ctx context.Context, l *line, f func(kernel) error) error {
 	select {
-	case <-t.turn:
+	case <-l.turn:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	err := ctx.Err()
-	if err == nil {
-		err = t.preflight(ctx)
+	defer l.end()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	if err == nil {
-		err = t.open(ctx)
-	}
-	if err != nil {
-		t.end()
-	}
-	return err
-}
-
-func (t *Table) end() { t.turn <- struct{}{} }
-
-// preflight makes sure that the kernel has IPVS, under the number that the
-// library uses.
-func (t *Table) preflight(ctx context.Context) error {
-	id, err := ask(ctx, t, t.system.family, func(uint16) {})
-	if errors.Is(err, unix.ENOENT) && !t.probed {
-		t.probed = true
-		_, why := ask(ctx, t, func() (struct{}, error) { return struct{}{}, t.system.modprobe(ctx) }, func(struct{}) {})
-		if id, err = ask(ctx, t, t.system.family, func(uint16) {}); errors.Is(err, unix.ENOENT) && why != nil {
-			return fmt.Errorf("%w; modprobe: %w", ErrMissing, why)
+	var err error
+	for range 2 {
+		if l.closed {
+			return ErrClosed
+		}
+		if l.kernel == nil {
+			if l.kernel, err = t.open(ctx); err != nil {
+				return explain(err)
+			}
+		}
+		if err = f(l.kernel); err == nil {
+			return nil
+		}
+		if ctx.Err() == nil {
+			// Whatever it is, a new socket has it behind it.
+			l.drop()
+		}
+		if !errors.Is(err, ErrReloaded) && !errors.Is(err, ErrMissing) {
+			break
 		}
 	}
-	switch {
-	case errors.Is(err, unix.ENOENT):
-		return ErrMissing
-	case err != nil:
-		return fmt.Errorf("look for IPVS in the kernel: %w", explain(err))
-	case t.family == id:
-		return nil
-	}
-	// The first time, or the module was loaded again. The library looks for
-	// itself when the first handle is opened.
-	if err := t.open(ctx); err != nil {
-		return err
-	}
-	again, err := ask(ctx, t, t.system.family, func(uint16) {})
-	if err != nil || again != id || t.stuck.Load() > 0 {
-		return errors.Join(ErrReloaded, err)
-	}
-	t.system.adopt(id)
-	t.family = id
-	return nil
+	return explain(err)
 }
 
-// open makes sure that there is a handle.
-func (t *Table) open(ctx context.Context) error {
-	if t.closed {
-		return ErrClosed
+// open opens a socket to the IPVS of the kernel, loading it if need be.
+func (t *Table) open(ctx context.Context) (kernel, error) {
+	k, err := t.system.open()
+	if !errors.Is(err, ErrMissing) {
+		return k, err
 	}
-	if t.kernel != nil {
-		return nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var why error
+	if !t.probed {
+		t.probed = true
+		why = t.system.modprobe(ctx)
 	}
-	k, err := ask(ctx, t, t.system.open, func(k kernel) { k.Close() })
-	if err != nil {
-		return explain(err)
+	k, err = t.system.open()
+	if errors.Is(err, ErrMissing) && why != nil {
+		return nil, fmt.Errorf("%w; modprobe: %w", err, why)
 	}
-	t.kernel = k
-	return nil
+	return k, err
 }

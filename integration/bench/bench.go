@@ -5,6 +5,7 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"testing"
@@ -38,16 +39,20 @@ func (s *Scene) close() {
 
 // Pair is a pair of directors of one kind.
 type Pair struct {
+	Ours  bool
 	Start func(s *site.Site, i int)
 	Stop  func(s *site.Site) error // the first, cleanly
+	Pid   func(s *site.Site) int   // of the first
 }
 
 // contestants returns the two kinds.
 func contestants() (ours, theirs Pair) {
 	var first *site.Keepalived
 	ours = Pair{
+		Ours:  true,
 		Start: func(s *site.Site, i int) { s.LB[i].Start() },
 		Stop:  func(s *site.Site) error { return s.LB[0].Stop() },
+		Pid:   func(s *site.Site) int { return s.LB[0].Process().Pid() },
 	}
 	theirs = Pair{
 		Start: func(s *site.Site, i int) {
@@ -56,18 +61,25 @@ func contestants() (ours, theirs Pair) {
 			}
 		},
 		Stop: func(*site.Site) error { return first.Stop() },
+		Pid:  func(*site.Site) int { return first.Pid() },
 	}
 	return ours, theirs
 }
 
-// Table collects rows of figures in milliseconds.
+// Figure is what is measured: a name and a unit.
+type Figure struct{ Name, Unit string }
+
+// None is the value of a figure that a pair does not have.
+var None = math.NaN()
+
+// Table collects rows of figures.
 type Table struct {
 	b    *testing.B
-	rows []row
+	rows []*row
 }
 
 type row struct {
-	name         string
+	Figure
 	ours, theirs []float64
 }
 
@@ -76,20 +88,34 @@ func New(b *testing.B) *Table { return &Table{b: b} }
 
 // Measure takes one figure, in milliseconds, of each pair in turn.
 func (t *Table) Measure(name string, one func(s *Scene, p Pair) float64) {
-	r := row{name: name}
+	t.MeasureAll([]Figure{{name, "ms"}}, func(s *Scene, p Pair) []float64 { return []float64{one(s, p)} })
+}
+
+// MeasureAll takes several figures in one run of each pair in turn. all returns
+// them in their order.
+func (t *Table) MeasureAll(figures []Figure, all func(s *Scene, p Pair) []float64) {
+	rows := make([]*row, len(figures))
+	for i, f := range figures {
+		rows[i] = &row{Figure: f}
+	}
 	ours, theirs := contestants()
 	for range runs {
-		for _, c := range []struct {
-			pair Pair
-			into *[]float64
-		}{{ours, &r.ours}, {theirs, &r.theirs}} {
+		for _, p := range []Pair{ours, theirs} {
 			s := &Scene{B: t.b}
-			*c.into = append(*c.into, one(s, c.pair))
+			for i, v := range all(s, p) {
+				if p.Ours {
+					rows[i].ours = append(rows[i].ours, v)
+				} else {
+					rows[i].theirs = append(rows[i].theirs, v)
+				}
+			}
 			s.close()
 		}
 	}
-	fmt.Printf("%s: understudy %.0f, keepalived %.0f\n", r.name, r.ours, r.theirs)
-	t.rows = append(t.rows, r)
+	for _, r := range rows {
+		fmt.Printf("%s (%s): understudy %.1f, keepalived %.1f\n", r.Name, r.Unit, r.ours, r.theirs)
+	}
+	t.rows = append(t.rows, rows...)
 }
 
 // Print prints the medians and their ratios.
@@ -98,9 +124,23 @@ func (t *Table) Print() {
 	fmt.Fprintf(w, "\nmedians of %d\tunderstudy\tkeepalived\tratio\t\n", runs)
 	for _, r := range t.rows {
 		ours, theirs := median(r.ours), median(r.theirs)
-		fmt.Fprintf(w, "%s\t%.0f ms\t%.0f ms\t%.2f\t\n", r.name, ours, theirs, ours/theirs)
+		ratio := "-"
+		if theirs > 0 && !math.IsNaN(ours) {
+			ratio = fmt.Sprintf("%.2f", ours/theirs)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t\n", r.Name, r.show(ours), r.show(theirs), ratio)
 	}
 	_ = w.Flush()
+}
+
+func (f Figure) show(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "-"
+	case v < 10 && v != math.Trunc(v):
+		return fmt.Sprintf("%.1f %s", v, f.Unit)
+	}
+	return fmt.Sprintf("%.0f %s", v, f.Unit)
 }
 
 func median(v []float64) float64 {

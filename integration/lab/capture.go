@@ -70,6 +70,22 @@ func match(fields ...field) Filter {
 	return append(f, bpf.RetConstant{Val: 0xffff}, bpf.RetConstant{Val: 0})
 }
 
+// attach puts a filter before a socket.
+func attach(fd int, filter Filter) error {
+	raw, err := bpf.Assemble(filter)
+	if err != nil {
+		return fmt.Errorf("assemble filter: %w", err)
+	}
+	prog := make([]unix.SockFilter, len(raw))
+	for i, ins := range raw {
+		prog[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
+	}
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}); err != nil {
+		return fmt.Errorf("attach filter: %w", err)
+	}
+	return nil
+}
+
 // Capture starts capturing the frames that the filter chooses on the port's
 // interface, both directions.
 func (p *Port) Capture(filter Filter) *Capture {
@@ -88,16 +104,8 @@ func (p *Port) Capture(filter Filter) *Capture {
 		}
 		c.fd = fd
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
-		raw, err := bpf.Assemble(filter)
-		if err != nil {
-			return fmt.Errorf("assemble filter: %w", err)
-		}
-		prog := make([]unix.SockFilter, len(raw))
-		for i, ins := range raw {
-			prog[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
-		}
-		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}); err != nil {
-			return fmt.Errorf("attach filter: %w", err)
+		if err := attach(fd, filter); err != nil {
+			return err
 		}
 		// Wakes up so often to see whether it is to stop.
 		tv := unix.NsecToTimeval(int64(20 * time.Millisecond))

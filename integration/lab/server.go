@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,7 +35,8 @@ type Server struct {
 }
 
 // Serve starts an HTTP server on each of the TCP addresses and a UDP echo on
-// each of the UDP addresses. "/healthz" answers 200, or 503 when sick.
+// each of the UDP addresses. "/healthz" answers 200, or 503 when sick; "/download"
+// sends numbers that count up from 0, slowly and without an end.
 func (n *Node) Serve(tcp, udp []string) *Server {
 	n.lab.tb.Helper()
 	s := &Server{node: n}
@@ -46,12 +48,13 @@ func (n *Node) Serve(tcp, udp []string) *Server {
 		}
 		fmt.Fprintln(w, "ok")
 	})
+	mux.HandleFunc(downloadPath, s.download)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
 		host, _, _ := net.SplitHostPort(r.RemoteAddr)
 		_ = json.NewEncoder(w).Encode(Answer{Server: n.Name, Client: host})
 	})
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 30 * time.Second}
 	for _, addr := range tcp {
 		n.Must("listen on "+addr, func() error {
 			ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp4", addr)
@@ -67,6 +70,39 @@ func (n *Node) Serve(tcp, udp []string) *Server {
 	}
 	n.lab.tb.Cleanup(s.Stop)
 	return s
+}
+
+// A download is blocks of numbers of eight bytes each, at 20 KiB a second.
+const (
+	downloadPath  = "/download"
+	downloadBlock = 1024
+	downloadEvery = 50 * time.Millisecond
+	serverHeader  = "X-Server" // the node's name
+)
+
+// download answers a request for a download until the client or the server ends it.
+func (s *Server) download(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(serverHeader, s.node.Name)
+	w.Header().Set("Content-Length", "1000000000000")
+	block := make([]byte, 0, downloadBlock)
+	tick := time.NewTicker(downloadEvery)
+	defer tick.Stop()
+	for next := uint64(0); ; {
+		for block = block[:0]; len(block) < downloadBlock; next++ {
+			block = binary.BigEndian.AppendUint64(block, next)
+		}
+		if _, err := w.Write(block); err != nil {
+			return
+		}
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // listenEcho starts a thread that sends every datagram back with the node's name

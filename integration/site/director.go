@@ -4,15 +4,21 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/moby/ipvs"
 
 	"github.com/understudy-ha/understudy/integration/lab"
 )
@@ -105,6 +111,11 @@ func (d *Director) Reload() error {
 		return fmt.Errorf("status %d: %s", resp.StatusCode, b[:k])
 	}
 	return nil
+}
+
+// Command runs a command of the daemon's program, for the daemon.
+func (d *Director) Command(args ...string) (string, error) {
+	return d.Node.Run(Binary(), append(args, "--config", d.File)...)
 }
 
 func (d *Director) client() *http.Client {
@@ -202,21 +213,77 @@ func (d *Director) Serves(i int) bool {
 	return bytes.Contains(d.table(), fmt.Appendf(nil, "\n  -> %02X%02X%02X%02X:%04X ", a[0], a[1], a[2], a[3], d.site.ServerPort()))
 }
 
+// Weight returns the weight that a real server, counted from 0, has in the table
+// for the web service, or -1.
+func (d *Director) Weight(i int) int {
+	d.tb.Helper()
+	a := netip.MustParseAddr(d.site.ServerIP(i)).As4()
+	_, line, ok := bytes.Cut(d.table(), fmt.Appendf(nil, "\n  -> %02X%02X%02X%02X:%04X ", a[0], a[1], a[2], a[3], d.site.ServerPort()))
+	fields := bytes.Fields(line)
+	if !ok || len(fields) < 2 { // forwarding method, weight
+		return -1
+	}
+	weight, err := strconv.Atoi(string(fields[1]))
+	if err != nil {
+		return -1
+	}
+	return weight
+}
+
 // Destinations counts the real servers in the table.
 func (d *Director) Destinations() int {
 	d.tb.Helper()
 	return bytes.Count(d.table(), []byte("\n  -> ")) - 1 // less the heading
 }
 
-// table returns the kernel's own text of the table, the cheapest look there is.
-func (d *Director) table() []byte {
+// Watch returns a function that counts the real servers of one TCP service,
+// with a question to the kernel about that service only.
+func (d *Director) Watch(service string) func() int {
 	d.tb.Helper()
-	var b []byte
-	d.Node.Must("read the table", func() error {
+	at := netip.MustParseAddrPort(service)
+	var h *ipvs.Handle
+	d.Node.Must("open IPVS", func() error {
 		var err error
-		// Of the thread, not of the process: it is the thread that is there.
-		b, err = os.ReadFile("/proc/thread-self/net/ip_vs")
+		h, err = ipvs.New("")
 		return err
+	})
+	d.tb.Cleanup(h.Close)
+	key := &ipvs.Service{AddressFamily: syscall.AF_INET, Address: at.Addr().AsSlice(), Port: at.Port(), Protocol: syscall.IPPROTO_TCP}
+	return func() int {
+		list, err := h.GetDestinations(key)
+		if err != nil {
+			return 0 // there is no such service yet
+		}
+		return len(list)
+	}
+}
+
+// table returns the kernel's own text of the table, the cheapest look there is.
+func (d *Director) table() []byte { return d.Proc("ip_vs") }
+
+// Proc reads a file below /proc/net. It asks for all at once: where it goes on
+// after a first part, ip_vs counts the services of other namespaces in one place
+// and not in the other, and leaves some out.
+func (d *Director) Proc(name string) []byte {
+	d.tb.Helper()
+	b := make([]byte, 0, 64<<10)
+	d.Node.Must("read "+name, func() error {
+		// Of the thread, not of the process: it is the thread that is there.
+		f, err := os.Open("/proc/thread-self/net/" + name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		for {
+			k, err := f.Read(b[len(b):cap(b)])
+			if b = b[:len(b)+k]; errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			b = slices.Grow(b, 64<<10)
+		}
 	})
 	return b
 }

@@ -66,5 +66,8 @@ func (k *Keepalived) Stop() error {
 	}
 }
 
+// Pid returns keepalived's process number: its parent's.
+func (k *Keepalived) Pid() int { return k.proc.Pid() }
+
 // Log returns what keepalived has printed.
 func (k *Keepalived) Log() string { return k.site.Lab.Log(k.Node.Name + ".keepalived.log") }

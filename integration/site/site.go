@@ -28,6 +28,9 @@ type Options struct {
 	Weights     []int  // of the servers; default 1 each
 	Check       string // TOML of [service.check]; default: HTTP every 200 ms, rise 2, fall 2
 	Garp        string // TOML of [vrrp.garp]
+	Servers     int    // default 3
+	Director    string // TOML put into [director]
+	Service     string // TOML put into both services
 	Extra       string // TOML put at the end of the files of both directors
 	// KeepalivedExtra is put at the end of a keepalived's file.
 	KeepalivedExtra string
@@ -78,6 +81,9 @@ func New(tb lab.TB, o Options) *Site {
 	}
 	if o.Check == "" {
 		o.Check = DefaultCheck
+	}
+	if o.Servers == 0 {
+		o.Servers = 3
 	}
 	if len(o.Addresses) == 0 {
 		o.Addresses = []string{VIP + "/24"}
@@ -138,7 +144,7 @@ func (s *Site) addServers() {
 			d.Node.Route("10.52.0.0/24", "10.51.0.1")
 		}
 	}
-	for i := range 3 {
+	for i := range s.Options.Servers {
 		n := s.Lab.Node(fmt.Sprintf("rs%d", i+1))
 		own := fmt.Sprintf("%s.%d", network, 21+i)
 		s.ServerPorts = append(s.ServerPorts, link.Connect(n, "eth0", own+"/24"))
@@ -194,8 +200,8 @@ var priorities = [2]int{150, 100}
 func (s *Site) Config(i int) string {
 	o := s.Options
 	var b strings.Builder
-	fmt.Fprintf(&b, "[director]\nrouter_id = %q\n[director.log]\nlevel = \"debug\"\n[director.api]\nsocket = %q\n",
-		s.LB[i].Node.Name, s.LB[i].socket)
+	fmt.Fprintf(&b, "[director]\nrouter_id = %q\nstate = %q\n%s[director.log]\nlevel = \"debug\"\n[director.api]\nsocket = %q\n",
+		s.LB[i].Node.Name, s.Lab.Dir()+"/"+s.LB[i].Node.Name+".state", o.Director, s.LB[i].socket)
 	router := func(name, link string, vrid int, addresses []string) {
 		fmt.Fprintf(&b, "\n[[vrrp]]\nname = %q\ninterface = %q\nvrid = %d\npriority = %d\nversion = %d\nadvert_interval = %q\naddresses = [\"%s\"]\n",
 			name, link, vrid, priorities[i], o.Version, o.Interval, strings.Join(addresses, `", "`))
@@ -224,7 +230,7 @@ func (s *Site) Config(i int) string {
 func (s *Site) service(b *strings.Builder, name, protocol string, port, serverPort int, extra string) {
 	o := s.Options
 	fmt.Fprintf(b, "\n[[service]]\nname = %q\naddress = \"%s:%d\"\nprotocol = %q\nscheduler = %q\nforward = %q\n%s",
-		name, VIP, port, protocol, o.Scheduler, o.Forward, extra)
+		name, VIP, port, protocol, o.Scheduler, o.Forward, extra+o.Service)
 	if o.Persistence > 0 && protocol == "tcp" {
 		fmt.Fprintf(b, "persistence = %q\n", o.Persistence)
 	}

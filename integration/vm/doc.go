@@ -7,6 +7,11 @@
 // Linux expects, starts itself once more as an ordinary process, and powers off
 // with that process's exit status as the last word on the console.
 //
+// UNDERSTUDY_KERNEL asks for a second kernel instead: it names a directory with
+// Debian's package of a kernel unpacked, which boots in an emulated machine of
+// two processors (qemu without hardware support) with the host's file system as
+// its root. User code is slower there by an order of magnitude.
+//
 // The package sets up a kernel and nothing else: networks are the business of
 // package lab.
 package vm

@@ -30,7 +30,7 @@ func boot() {
 		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	}
 	code := 1
-	err = prepareGuest()
+	err = prepareGuest(s)
 	if err == nil {
 		fmt.Println(s.Token + " begin")
 		code, err = runGuest(s)
@@ -57,7 +57,7 @@ func load(path string) (spec, error) {
 }
 
 // prepareGuest mounts what a Linux has and loads the modules.
-func prepareGuest() error {
+func prepareGuest(s spec) error {
 	var errs []error
 	mount := func(fstype, target string) {
 		if err := unix.Mount(fstype, target, fstype, 0, ""); err != nil && !errors.Is(err, unix.EBUSY) {
@@ -76,7 +76,7 @@ func prepareGuest() error {
 		_ = os.Mkdir("/dev/shm", 0o1777) // devtmpfs has none; without it programs fall back to TMPDIR
 	}
 	_ = unix.Mount("tmpfs", "/dev/shm", "tmpfs", 0, "")
-	if err := useModules(); err != nil {
+	if err := useModules(s.Modules); err != nil {
 		errs = append(errs, err)
 	}
 	// Without one address, a namespace has no table of local routes, and IPVS
@@ -98,18 +98,18 @@ func bringUp(name string) error {
 	return nil
 }
 
-// useModules makes modprobe find the user-mode kernel's modules, whoever calls
+// useModules makes modprobe find the kernel's modules, whoever calls
 // it: the kernel itself runs the program named in kernel.modprobe without any
 // environment of ours, everybody else reads MODPROBE_OPTIONS.
-func useModules() error {
+func useModules(dir string) error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return fmt.Errorf("read kernel release: %w", err)
 	}
 	release := unix.ByteSliceToString(u.Release[:])
-	from := filepath.Join(umlModules, release)
+	from := filepath.Join(dir, release)
 	if _, err := os.Stat(from); err != nil {
-		return fmt.Errorf("find the user-mode kernel's modules: %w", err)
+		return fmt.Errorf("find the kernel's modules: %w", err)
 	}
 	lib := filepath.Join(moduleDir, "lib/modules")
 	if err := os.MkdirAll(lib, 0o755); err != nil {

@@ -33,9 +33,11 @@ type spec struct {
 	Env   []string
 	Dir   string
 	Token string // marks the closing line
+	// Modules is the directory with the modules of kernels by release.
+	Modules string
 }
 
-// Inside reports whether the program runs in the user-mode kernel.
+// Inside reports whether the program runs in a kernel that this package booted.
 func Inside() bool { return os.Getenv(inEnv) != "" }
 
 // Needs is what a program needs of the kernel.
@@ -87,7 +89,7 @@ func host(needs Needs, prepare func() (clean func(), err error), body func() int
 		}
 		defer clean()
 	}
-	if Native(needs) {
+	if !wantsQEMU() && Native(needs) {
 		return body()
 	}
 	code, err := run(os.Args[1:], os.Stdout)
@@ -100,10 +102,6 @@ func host(needs Needs, prepare func() (clean func(), err error), body func() int
 
 // run boots the guest with args for the program and copies what it prints.
 func run(args []string, out io.Writer) (int, error) {
-	if _, err := exec.LookPath(kernel); err != nil {
-		return 0, errors.New("this kernel has no IPVS that we may use, and there is no " + kernel +
-			": run 'apt-get install -y user-mode-linux ipvsadm keepalived kmod' as root, or be root where ip_vs can be loaded")
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return 0, fmt.Errorf("find own program: %w", err)
@@ -118,22 +116,24 @@ func run(args []string, out io.Writer) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find working directory: %w", err)
 	}
-	s := spec{Args: args, Env: os.Environ(), Dir: dir, Token: rand.Text()}
+	s := spec{Args: args, Env: os.Environ(), Dir: dir, Token: rand.Text(), Modules: umlModules}
+	specFile := filepath.Join(tmp, "spec.json")
+	var cmd *exec.Cmd
+	if wantsQEMU() {
+		cmd, err = qemuCommand(self, specFile, tmp, &s)
+	} else {
+		cmd, err = umlCommand(self, specFile, tmp, s)
+	}
+	if err != nil {
+		return 0, err
+	}
 	b, err := json.Marshal(s)
 	if err != nil {
 		return 0, fmt.Errorf("encode spec: %w", err)
 	}
-	specFile := filepath.Join(tmp, "spec.json")
 	if err := os.WriteFile(specFile, b, 0o600); err != nil {
 		return 0, fmt.Errorf("write spec: %w", err)
 	}
-	mem := memory
-	if m := os.Getenv(memEnv); m != "" {
-		mem = m
-	}
-	cmd := exec.Command(kernel, "mem="+mem, "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "quiet", "loglevel=0",
-		"init="+self, specEnv+"="+specFile, "con=null", "con0=fd:0,fd:1", "umid=understudy-"+s.Token[:8])
-	cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(), "HOME="+tmp)
 	// Its own process group, so that the whole guest goes with us.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	pipe, err := cmd.StdoutPipe()
@@ -141,7 +141,7 @@ func run(args []string, out io.Writer) (int, error) {
 		return 0, fmt.Errorf("connect console: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("boot %s: %w", kernel, err)
+		return 0, fmt.Errorf("boot %s: %w", filepath.Base(cmd.Path), err)
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
@@ -151,13 +151,29 @@ func run(args []string, out io.Writer) (int, error) {
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		}
 	}()
-	code, told := copyConsole(pipe, out, s.Token)
+	code, told, last := copyConsole(pipe, out, s.Token)
 	err = cmd.Wait()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // stragglers of the guest; none is the usual case
 	if !told {
-		return 0, fmt.Errorf("the guest ended without a word (%v)", err)
+		return 0, fmt.Errorf("the guest ended without a word (%v); the last of its console:\n%s", err, strings.Join(last, "\n"))
 	}
 	return code, nil
+}
+
+// umlCommand returns the command that boots the user-mode kernel with init.
+func umlCommand(init, specFile, tmp string, s spec) (*exec.Cmd, error) {
+	if _, err := exec.LookPath(kernel); err != nil {
+		return nil, errors.New("this kernel has no IPVS that we may use, and there is no " + kernel +
+			": run 'apt-get install -y user-mode-linux ipvsadm keepalived kmod' as root, or be root where ip_vs can be loaded")
+	}
+	mem := memory
+	if m := os.Getenv(memEnv); m != "" {
+		mem = m
+	}
+	cmd := exec.Command(kernel, "mem="+mem, "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "quiet", "loglevel=0",
+		"init="+init, specEnv+"="+specFile, "con=null", "con0=fd:0,fd:1", "umid=understudy-"+s.Token[:8])
+	cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(), "HOME="+tmp)
+	return cmd, nil
 }
 
 // memoryDir is where the guest's memory file goes: memory, if there is any.
@@ -169,26 +185,28 @@ func memoryDir() string {
 }
 
 // copyConsole copies the guest's console to out without what its kernel says
-// before init, and returns the exit status from the closing line.
-func copyConsole(in io.Reader, out io.Writer, token string) (code int, told bool) {
+// before init, and returns the exit status from the closing line, or the last
+// lines if there is no such line.
+func copyConsole(in io.Reader, out io.Writer, token string) (code int, told bool, last []string) {
 	r := bufio.NewReader(in)
 	begun := false
 	for {
 		line, err := r.ReadString('\n')
 		text := strings.TrimRight(line, "\r\n")
+		last = append(last[max(0, len(last)-9):], text)
 		switch {
 		case strings.HasPrefix(text, token+" begin"):
 			begun = true
 		case strings.HasPrefix(text, token+" end "):
 			code, _ = strconv.Atoi(strings.TrimPrefix(text, token+" end "))
-			return code, true
+			return code, true, nil
 		case strings.HasPrefix(text, token+" "):
 			fmt.Fprintln(out, strings.TrimPrefix(text, token+" "))
 		case begun && line != "":
 			fmt.Fprint(out, strings.ReplaceAll(line, "\r\n", "\n"))
 		}
 		if err != nil {
-			return code, false
+			return code, false, last
 		}
 	}
 }

@@ -1,0 +1,168 @@
+package ipvsadm
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	servicesFile = "/etc/services"
+	maxServices  = 1 << 20 // bytes that are read of it
+
+	// lookupPatience is how long one name, and all addresses of a listing
+	// together, may take to be looked up.
+	lookupPatience = 3 * time.Second
+)
+
+// Resolver looks names of hosts up; *net.Resolver does.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+	LookupAddr(ctx context.Context, address string) ([]string, error)
+}
+
+// Names translates between numbers and names. It serves one goroutine.
+type Names struct {
+	Ports    Ports
+	Resolver Resolver // nil: there are no names of hosts
+
+	hosts map[netip.Addr]string // what was looked up; empty: it has no name
+	spent time.Duration         // on looking them up
+}
+
+// SystemNames are those of this machine.
+func SystemNames() *Names {
+	n := &Names{Resolver: net.DefaultResolver}
+	if f, err := os.Open(servicesFile); err == nil { // without it there are numbers only
+		defer f.Close()
+		n.Ports = ReadPorts(f)
+	}
+	return n
+}
+
+// lookup returns the first IPv4 address of a host.
+func (n *Names) lookup(ctx context.Context, name string) (netip.Addr, error) {
+	if n.Resolver == nil {
+		return netip.Addr{}, fmt.Errorf("%q is no address", name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
+	defer cancel()
+	list, err := n.Resolver.LookupNetIP(ctx, "ip4", name)
+	if err != nil {
+		var dns *net.DNSError
+		if errors.As(err, &dns) && dns.IsNotFound {
+			return netip.Addr{}, fmt.Errorf("there is no host %q with an IPv4 address; write the address", name)
+		}
+		return netip.Addr{}, fmt.Errorf("look up host %q: %w; write the address", name, err)
+	}
+	for _, a := range list {
+		if a = a.Unmap(); a.Is4() {
+			return a, nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("host %q has no IPv4 address; write the address", name)
+}
+
+// hostText returns the name of an address, or the address.
+func (n *Names) hostText(ctx context.Context, a netip.Addr) string {
+	name, known := n.hosts[a]
+	if !known {
+		name = n.reverse(ctx, a)
+		if n.hosts == nil {
+			n.hosts = map[netip.Addr]string{}
+		}
+		n.hosts[a] = name
+	}
+	if name == "" {
+		return addressText(a)
+	}
+	return name
+}
+
+// reverse asks for the name of an address while there is patience left.
+func (n *Names) reverse(ctx context.Context, a netip.Addr) string {
+	left := lookupPatience - n.spent
+	if n.Resolver == nil || left <= 0 || a.IsUnspecified() {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	begin := time.Now()
+	list, err := n.Resolver.LookupAddr(ctx, a.String())
+	n.spent += time.Since(begin)
+	if err != nil || len(list) == 0 {
+		return ""
+	}
+	if name := strings.TrimSuffix(list[0], "."); name != "" && hostName(name) {
+		return name
+	}
+	return ""
+}
+
+// Ports are the names of ports.
+type Ports struct {
+	numbers map[portName]uint16
+	names   map[portNumber]string
+}
+
+type portName struct{ name, protocol string }
+
+type portNumber struct {
+	number   uint16
+	protocol string
+}
+
+// ReadPorts reads a file such as /etc/services. What is no line of one is passed
+// over, and the first line of several for the same name or port counts.
+func ReadPorts(r io.Reader) Ports {
+	p := Ports{numbers: map[portName]uint16{}, names: map[portNumber]string{}}
+	in := bufio.NewScanner(io.LimitReader(r, maxServices))
+	for in.Scan() {
+		line, _, _ := strings.Cut(in.Text(), "#")
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		digits, protocol, _ := strings.Cut(f[1], "/")
+		n, err := strconv.ParseUint(digits, 10, 16)
+		if err != nil {
+			continue
+		}
+		key := portNumber{uint16(n), protocol}
+		if _, ok := p.names[key]; !ok {
+			p.names[key] = f[0]
+		}
+		for i, name := range f {
+			if i == 1 {
+				continue
+			}
+			key := portName{name, protocol}
+			if _, ok := p.numbers[key]; !ok {
+				p.numbers[key] = uint16(n)
+			}
+		}
+	}
+	return p
+}
+
+// Number returns the port with a name.
+func (p Ports) Number(name, protocol string) (uint16, bool) {
+	n, ok := p.numbers[portName{name, protocol}]
+	return n, ok
+}
+
+// text returns the name of a port, or its number.
+func (p Ports) text(number uint16, protocol string) string {
+	if name, ok := p.names[portNumber{number, protocol}]; ok && protocol != "" {
+		return name
+	}
+	return strconv.Itoa(int(number))
+}

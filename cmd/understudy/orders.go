@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/understudy-ha/understudy/director"
+	"github.com/understudy-ha/understudy/director/statefile"
+)
+
+const ordersVersion = 1
+
+// ordersFile keeps the orders of operators in a file of mode 0600, durably: they
+// hold until they are undone, over a reboot too.
+type ordersFile struct{ path string }
+
+var _ director.OrderStore = ordersFile{}
+
+// ordersContent is the content of an ordersFile, as JSON.
+type ordersContent struct {
+	Version int                   `json:"version"`
+	Orders  []director.NamedOrder `json:"orders"`
+}
+
+// newOrdersFile returns the file in the state directory for the daemon of a
+// control socket, so that two of them do not share one.
+func newOrdersFile(state, socket string) ordersFile {
+	name := filepath.Base(socket)
+	return ordersFile{path: filepath.Join(state, strings.TrimSuffix(name, filepath.Ext(name))+".orders")}
+}
+
+// Load returns what was last stored; nothing if there is no such file.
+func (f ordersFile) Load() ([]director.NamedOrder, error) {
+	b, err := statefile.Read(f.path)
+	if b == nil || err != nil {
+		return nil, err
+	}
+	orders, err := parseOrders(b)
+	if err != nil {
+		// Kept for whoever wants to know what was in it: the next order replaces
+		// the file.
+		damaged := f.path + ".damaged"
+		return nil, errors.Join(fmt.Errorf("parse %s, moved to %s: %w", f.path, damaged, err), os.Rename(f.path, damaged))
+	}
+	return orders, nil
+}
+
+func parseOrders(b []byte) ([]director.NamedOrder, error) {
+	var content ordersContent
+	if err := json.Unmarshal(b, &content); err != nil {
+		return nil, err
+	}
+	if content.Version != ordersVersion {
+		return nil, fmt.Errorf("version %d is not %d", content.Version, ordersVersion)
+	}
+	for _, o := range content.Orders {
+		if o.Service == "" || !o.Server.IsValid() || o.Weight < 0 || o.Weight > maxWeight {
+			return nil, fmt.Errorf("there is no order like %+v", o)
+		}
+	}
+	return content.Orders, nil
+}
+
+// Store replaces the file, and returns when it would survive a power cut.
+func (f ordersFile) Store(orders []director.NamedOrder) error {
+	b, err := json.MarshalIndent(ordersContent{Version: ordersVersion, Orders: orders}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode orders: %w", err)
+	}
+	if err = os.MkdirAll(filepath.Dir(f.path), 0o755); err == nil {
+		err = statefile.Replace(f.path, append(b, '\n'), true)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; or choose another directory with [director] state", err)
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package director
+
+import "strconv"
+
+// Quorum says whether enough servers of a service are live.
+type Quorum uint8
+
+// The states of a quorum.
+const (
+	QuorumUnknown Quorum = iota // servers have not been judged yet
+	QuorumKept
+	QuorumLost
+)
+
+// String returns the lower-case name that operators see.
+func (q Quorum) String() string {
+	switch q {
+	case QuorumUnknown:
+		return "unknown"
+	case QuorumKept:
+		return "kept"
+	case QuorumLost:
+		return "lost"
+	}
+	return "quorum " + strconv.Itoa(int(q))
+}
+
+// next returns the state that follows q when the live servers weigh so much;
+// unjudged says that there are servers of which nothing is known yet.
+func (q Quorum) next(live int, unjudged bool, p Policy) Quorum {
+	need := max(p.Quorum, 1)
+	switch q {
+	case QuorumKept:
+		need -= p.Hysteresis
+	case QuorumLost:
+		need += p.Hysteresis
+	}
+	switch {
+	case live >= max(need, 1):
+		return QuorumKept
+	case q == QuorumUnknown && unjudged:
+		return QuorumUnknown
+	}
+	return QuorumLost
+}

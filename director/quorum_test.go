@@ -1,0 +1,132 @@
+package director
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/understudy-ha/understudy/health"
+)
+
+func TestQuorum(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		policy   Policy
+		from     Quorum
+		live     int
+		unjudged bool
+		want     Quorum
+	}{
+		{name: "nothing known", policy: Policy{Quorum: 1}, unjudged: true, want: QuorumUnknown},
+		{name: "enough although not all known", policy: Policy{Quorum: 2}, live: 2, unjudged: true, want: QuorumKept},
+		{name: "all known and none", policy: Policy{Quorum: 1}, want: QuorumLost},
+		{name: "no quorum given means 1", want: QuorumLost},
+		{name: "no quorum given, one", live: 1, want: QuorumKept},
+		{name: "kept on the edge", policy: Policy{Quorum: 10, Hysteresis: 3}, from: QuorumKept, live: 7, want: QuorumKept},
+		{name: "lost below", policy: Policy{Quorum: 10, Hysteresis: 3}, from: QuorumKept, live: 6, want: QuorumLost},
+		{name: "lost until above", policy: Policy{Quorum: 10, Hysteresis: 3}, from: QuorumLost, live: 12, want: QuorumLost},
+		{name: "gained above", policy: Policy{Quorum: 10, Hysteresis: 3}, from: QuorumLost, live: 13, want: QuorumKept},
+		{name: "nothing is never a quorum", policy: Policy{Quorum: 1, Hysteresis: 9}, from: QuorumKept, want: QuorumLost},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if d := cmp.Diff(tt.want, tt.from.next(tt.live, tt.unjudged, tt.policy)); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestNobodyIsSorryBeforeTheServersAreJudged(t *testing.T) {
+	b := newBench(t, Policy{Quorum: 10, Sorry: Server{Address: one(9), Spec: ServerSpec{Weight: 1}}, Alpha: true, ZeroWhileDown: true})
+	for i := 1; i <= 3; i++ {
+		b.is(i, health.Unknown)
+	}
+	b.want("1:0 2:0 3:0")
+	for i := 1; i <= 3; i++ {
+		b.is(i, health.Down)
+	}
+	b.want("1:0 2:0 3:0 9:1")
+}
+
+func TestSorryServerThatDrainsIsNotGivenWeightByARestart(t *testing.T) {
+	b := newBench(t, Policy{Quorum: 30, Sorry: Server{Address: one(9), Spec: ServerSpec{Weight: 1}}, Drain: time.Minute})
+	b.is(1, health.Down)
+	b.want("9:1")
+	b.conns[one(9)] = 1
+	b.is(1, health.Up)
+	b.want("1:10 2:10 3:10 9:0")
+	b.restart()
+	b.is(1, health.Unknown)
+	b.want("1:10 2:10 3:10 9:0")
+}
+
+func TestSorryServer(t *testing.T) {
+	sorry := Server{Address: one(9), Spec: ServerSpec{Weight: 1, Forward: NAT}}
+	b := newBench(t, Policy{Quorum: 20, Hysteresis: 5, Sorry: sorry})
+	b.is(1, health.Unknown)
+	b.is(2, health.Unknown)
+	b.is(3, health.Unknown)
+	b.want("") // nothing is known: nobody is to be sorry
+	b.is(1, health.Up)
+	b.want("1:10")
+	b.is(2, health.Up)
+	b.is(3, health.Up)
+	b.want("1:10 2:10 3:10")
+	b.is(3, health.Down)
+	b.want("1:10 2:10")
+	b.is(2, health.Down) // 10 are less than 20 - 5
+	b.want("9:1")
+	if b.pool.quorum != QuorumLost || b.pool.verdictOn(one(1)).Reason != ReasonNoQuorum {
+		t.Errorf("quorum %v, verdict %+v", b.pool.quorum, b.pool.verdictOn(one(1)))
+	}
+	b.is(2, health.Up) // 20 are less than 20 + 5
+	b.want("9:1")
+	b.restart()
+	for i := 1; i <= 3; i++ {
+		b.is(i, health.Unknown)
+	}
+	b.want("9:1")
+	for i := 1; i <= 3; i++ {
+		b.is(i, health.Up)
+	}
+	b.want("1:10 2:10 3:10")
+}
+
+func TestSorryServerDrains(t *testing.T) {
+	sorry := Server{Address: one(9), Spec: ServerSpec{Weight: 1}}
+	b := newBench(t, Policy{Quorum: 30, Sorry: sorry, Drain: time.Minute})
+	b.want("1:10 2:10 3:10")
+	b.conns[one(2)] = 1
+	b.is(1, health.Down)
+	b.want("2:0 3:0 9:1")
+	b.after(time.Second).want("2:0 3:0 9:1")
+	b.after(time.Second).want("2:0 9:1")
+	b.conns[one(9)] = 1
+	b.is(1, health.Up)
+	b.want("1:10 2:10 3:10 9:0")
+	b.after(time.Minute).want("1:10 2:10 3:10")
+}
+
+func TestWithoutSorryServerTheLiveOnesStay(t *testing.T) {
+	b := newBench(t, Policy{Quorum: 30})
+	b.is(1, health.Down)
+	b.want("2:10 3:10")
+	if b.pool.quorum != QuorumLost {
+		t.Errorf("quorum %v", b.pool.quorum)
+	}
+}
+
+func TestEachDrainHasItsTime(t *testing.T) {
+	b := newBench(t, Policy{Quorum: 30, Sorry: Server{Address: one(9), Spec: ServerSpec{Weight: 1}}, Drain: time.Minute})
+	b.want("1:10 2:10 3:10")
+	b.conns[one(2)], b.conns[one(3)] = 1, 1
+	b.is(1, health.Down)
+	b.want("2:0 3:0 9:1")
+	b.is(1, health.Up)
+	b.after(50 * time.Second).want("1:10 2:10 3:10 9:0")
+	b.is(1, health.Down)
+	b.after(20 * time.Second).want("2:0 3:0 9:1")
+	b.after(50 * time.Second).want("2:0 3:0 9:1")
+	b.after(10 * time.Second).want("9:1")
+}

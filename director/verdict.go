@@ -1,0 +1,85 @@
+package director
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/understudy-ha/understudy/health"
+)
+
+// Verdict is what should become of a real server, and why.
+type Verdict struct {
+	Intent   Intent
+	Reason   Reason
+	Weight   int       // with Hold and Keep
+	Deadline time.Time // with Drain: when it goes at the latest; zero: when the service's drain time is over
+	ByHand   bool      // with Drain: it may take as long as its connections do
+}
+
+// circumstances are what verdicts on the servers of a service depend on,
+// besides its configuration.
+type circumstances struct {
+	health func(health.Check) health.Status
+	order  func(ServerName) Order
+}
+
+// judge gives the verdict on a server as such, whatever the others do.
+func (c circumstances) judge(service *Service, server *Server) Verdict {
+	order := c.order(ServerName{Service: service.Name, Server: server.Address})
+	if order.Drain {
+		return drained(order)
+	}
+	v := Verdict{Intent: Hold, Reason: ReasonUnchecked, Weight: server.Spec.Weight}
+	var status health.Status
+	if server.Check.Type != health.TypeNone {
+		status = c.health(server.Check)
+		switch status.State {
+		case health.Up:
+			v.Reason = ReasonUp
+		case health.Down:
+			v.Intent, v.Reason = Absent, ReasonDown
+		default:
+			v.Intent, v.Reason = Keep, ReasonUnproved
+			if service.Policy.Alpha {
+				v.Intent = Absent
+			}
+		}
+	}
+	if v.Intent == Absent && service.Policy.ZeroWhileDown {
+		return Verdict{Intent: Hold, Reason: v.Reason}
+	}
+	v.Weight = status.Weight.Of(v.Weight)
+	if order.Weighted {
+		v.Weight = order.Weight
+	}
+	v.Weight = min(max(v.Weight, 0), maxWeight)
+	return v
+}
+
+// judgeStray gives the verdict on a server that the configuration does not
+// name. An operator who drains it by hand is not overruled by a reload.
+func (c circumstances) judgeStray(service *Service, addr netip.AddrPort) Verdict {
+	if order := c.order(ServerName{Service: service.Name, Server: addr}); order.Drain {
+		return drained(order)
+	}
+	return Verdict{Intent: Drain, Reason: ReasonDropped}
+}
+
+func drained(o Order) Verdict {
+	return Verdict{Intent: Drain, Reason: ReasonDrained, ByHand: true, Deadline: o.Deadline}
+}
+
+// maxWeight is the largest weight that every scheduler of the kernel and its
+// tools agree on.
+const maxWeight = 65535
+
+// forSorry gives the verdict on the sorry server of a service.
+func forSorry(service *Service, q Quorum) Verdict {
+	switch q {
+	case QuorumLost:
+		return Verdict{Intent: Hold, Reason: ReasonNoQuorum, Weight: service.Policy.Sorry.Spec.Weight}
+	case QuorumKept:
+		return Verdict{Intent: Drain, Reason: ReasonQuorum}
+	}
+	return Verdict{Intent: Keep, Reason: ReasonUndecided, Weight: service.Policy.Sorry.Spec.Weight}
+}
