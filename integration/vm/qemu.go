@@ -15,12 +15,11 @@ import (
 // A second kernel, for those who ask for it: Debian's own for servers, in an
 // emulated machine of two processors, with the host's file system as its root.
 const (
-	kernelEnv  = "UNDERSTUDY_KERNEL"     // "qemu" asks for it
-	packageEnv = "UNDERSTUDY_KERNEL_DIR" // where Debian's package of the kernel is unpacked
-	qemu       = "qemu-system-x86_64"    // of qemu-system-x86
-	busybox    = "/bin/busybox"          // of busybox-static
-	qemuMemory = "2048M"                 // unless memEnv says otherwise
-	rootTag    = "root"                  // of the file system, between the two
+	kernelEnv  = "UNDERSTUDY_KERNEL"  // asks for it: where Debian's package of the kernel is unpacked
+	qemu       = "qemu-system-x86_64" // of qemu-system-x86
+	busybox    = "/bin/busybox"       // of busybox-static
+	qemuMemory = "2048M"              // unless memEnv says otherwise
+	rootTag    = "root"               // of the file system, between the two
 	needQEMU   = "run 'integration/setup.sh qemu' as root"
 )
 
