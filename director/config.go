@@ -45,7 +45,7 @@ type Policy struct {
 	ZeroWhileDown bool          // a server that is down stays with weight 0
 	Drain         time.Duration // a fit server that has to go gets weight 0 for so long at most; 0: it goes at once
 	SlowStart     time.Duration // a server that comes grows to its weight in this time; 0: it has it at once
-	Alpha         bool          // a server is down until its check has passed, though it is in the table
+	Alpha         bool          // a server that another process has left in the table is down until its check has passed
 	KeepAtStop    bool          // the service stays in the table when the director stops
 }
 

@@ -50,8 +50,10 @@ func (w *site) wantedOf(s director.Service, addr netip.AddrPort, quorum director
 		state = health.Up
 	}
 	switch {
-	case state == health.Down, state == health.Unknown && s.Policy.Alpha:
+	case state == health.Down:
 		return wanted{must: s.Policy.ZeroWhileDown, may: s.Policy.ZeroWhileDown}
+	case state == health.Unknown && s.Policy.Alpha && instead:
+		return wanted{may: s.Policy.ZeroWhileDown} // as if it were down, if it was not fit before
 	case instead && (weight > 0 || state == health.Unknown):
 		return wanted{}
 	case state == health.Unknown:
@@ -78,10 +80,7 @@ func (w *site) liveOf(s director.Service) (least, most int, unjudged bool) {
 		case state == health.Up:
 			least, most = least+weight, most+weight
 		case state == health.Unknown:
-			unjudged = true
-			if !s.Policy.Alpha {
-				most += weight
-			}
+			unjudged, most = true, most+weight // with Alpha too: it may have been fit
 		}
 	}
 	return least, most, unjudged

@@ -32,6 +32,7 @@ type member struct {
 	server  *Server
 	verdict Verdict
 
+	fit    bool      // when it was last judged, it passed its check, or had none
 	seen   bool      // it was looked at
 	serves bool      // it had a weight when last looked at
 	ramp   time.Time // when its slow start began; zero: it is not in one
@@ -115,7 +116,13 @@ func (p *pool) judge(c circumstances, have []*holding) {
 		if p.isSorry(m) {
 			continue
 		}
-		m.verdict = c.judge(p.service, m.server)
+		m.verdict = c.judge(p.service, m.server, m.fit)
+		switch m.verdict.Reason {
+		case ReasonUp, ReasonUnchecked:
+			m.fit = true
+		case ReasonDown:
+			m.fit = false
+		}
 		switch m.verdict.Intent {
 		case Hold:
 			live += m.verdict.Weight

@@ -123,6 +123,30 @@ func TestAlpha(t *testing.T) {
 	b.want("2:10 3:10")
 }
 
+// TestAlphaIsForTheStart: a reload that changes the check of servers that serve
+// leaves them without a result for a moment.
+func TestAlphaIsForTheStart(t *testing.T) {
+	for _, zero := range []bool{false, true} {
+		b := newBench(t, Policy{Alpha: true, ZeroWhileDown: zero})
+		b.pool.service.Servers[2].Check = health.Check{Type: health.TypeNone}
+		b.is(2, health.Down)
+		b.settle()
+		b.is(1, health.Unknown)
+		b.is(2, health.Unknown)
+		b.is(3, health.Unknown)
+		old, changed := b.pool, *b.pool.service
+		changed.Servers = slices.Clone(changed.Servers)
+		changed.Servers[2].Check = health.Check{Type: health.TypeTCP, Target: one(3)}
+		b.pool = newPool(&changed)
+		b.pool.inherit(old)
+		want := "1:10 3:10"
+		if zero {
+			want = "1:10 2:0 3:10"
+		}
+		b.want(want)
+	}
+}
+
 func TestWeightZeroWhileDown(t *testing.T) {
 	b := newBench(t, Policy{ZeroWhileDown: true})
 	b.want("1:10 2:10 3:10")

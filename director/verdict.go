@@ -23,8 +23,9 @@ type circumstances struct {
 	order  func(ServerName) Order
 }
 
-// judge gives the verdict on a server as such, whatever the others do.
-func (c circumstances) judge(service *Service, server *Server) Verdict {
+// judge gives the verdict on a server as such, whatever the others do; fit says
+// that it was when it was last judged.
+func (c circumstances) judge(service *Service, server *Server, fit bool) Verdict {
 	order := c.order(ServerName{Service: service.Name, Server: server.Address})
 	if order.Drain {
 		return drained(order)
@@ -40,7 +41,9 @@ func (c circumstances) judge(service *Service, server *Server) Verdict {
 			v.Intent, v.Reason = Absent, ReasonDown
 		default:
 			v.Intent, v.Reason = Keep, ReasonUnproved
-			if service.Policy.Alpha {
+			// Only what another process has left has to prove itself: a reload that
+			// changes the check is no reason to doubt a server.
+			if service.Policy.Alpha && !fit {
 				v.Intent = Absent
 			}
 		}
