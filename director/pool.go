@@ -18,6 +18,8 @@ const (
 type pool struct {
 	service *Service
 	quorum  Quorum
+	looked  bool      // at what an earlier process has left
+	kept    bool      // it had the quorum
 	members []*member // in the order of service.Servers, the sorry server last
 	index   map[netip.AddrPort]*member
 	strays  map[netip.AddrPort]*member // in the kernel, but in no configuration
@@ -67,7 +69,7 @@ func newPool(s *Service) *pool {
 
 // inherit takes over what old, of the same name, remembers.
 func (p *pool) inherit(old *pool) {
-	p.quorum, p.began = old.quorum, old.began
+	p.quorum, p.looked, p.kept, p.began = old.quorum, old.looked, old.kept, old.began
 	p.strays = map[netip.AddrPort]*member{}
 	for _, members := range []map[netip.AddrPort]*member{old.index, old.strays} {
 		for addr, m := range members {
@@ -109,8 +111,35 @@ func (p *pool) settle(now time.Time, c circumstances, have []*holding) []wanting
 	return final
 }
 
+// recall finds out from the kernel's table what an earlier process had decided on
+// the quorum. Where there is no sorry server it does not tell.
+func (p *pool) recall(have []*holding) {
+	if p.looked {
+		return
+	}
+	p.looked = true
+	sorry, others := 0, 0
+	for _, m := range p.members {
+		weight, _ := present(have, m.server.Address)
+		if p.isSorry(m) {
+			sorry = weight
+		} else {
+			others += weight
+		}
+	}
+	switch {
+	case !p.service.Policy.Sorry.Address.IsValid():
+	case sorry > 0 && others == 0:
+		p.quorum = QuorumLost
+	case sorry == 0 && others > 0:
+		// Not more than that: who is live now is not known yet.
+		p.kept = true
+	}
+}
+
 // judge gives every member its verdict.
 func (p *pool) judge(c circumstances, have []*holding) {
+	p.recall(have)
 	live, unjudged := 0, false
 	for _, m := range p.members {
 		if p.isSorry(m) {
@@ -135,7 +164,7 @@ func (p *pool) judge(c circumstances, have []*holding) {
 		}
 		unjudged = unjudged || m.verdict.Reason == ReasonUnproved
 	}
-	p.quorum = p.quorum.next(live, unjudged, p.service.Policy)
+	p.quorum = p.quorum.next(live, unjudged, p.kept, p.service.Policy)
 	if !p.service.Policy.Sorry.Address.IsValid() {
 		return
 	}

@@ -26,13 +26,14 @@ func (q Quorum) String() string {
 }
 
 // next returns the state that follows q when the live servers weigh so much;
-// unjudged says that there are servers of which nothing is known yet.
-func (q Quorum) next(live int, unjudged bool, p Policy) Quorum {
+// unjudged says that there are servers of which nothing is known yet, kept that
+// an earlier process had the quorum.
+func (q Quorum) next(live int, unjudged, kept bool, p Policy) Quorum {
 	need := max(p.Quorum, 1)
-	switch q {
-	case QuorumKept:
+	switch {
+	case q == QuorumKept, q == QuorumUnknown && kept:
 		need -= p.Hysteresis
-	case QuorumLost:
+	case q == QuorumLost:
 		need += p.Hysteresis
 	}
 	switch {

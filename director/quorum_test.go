@@ -16,6 +16,7 @@ func TestQuorum(t *testing.T) {
 		from     Quorum
 		live     int
 		unjudged bool
+		kept     bool
 		want     Quorum
 	}{
 		{name: "nothing known", policy: Policy{Quorum: 1}, unjudged: true, want: QuorumUnknown},
@@ -27,10 +28,13 @@ func TestQuorum(t *testing.T) {
 		{name: "lost below", policy: Policy{Quorum: 10, Hysteresis: 3}, from: QuorumKept, live: 6, want: QuorumLost},
 		{name: "lost until above", policy: Policy{Quorum: 10, Hysteresis: 3}, from: QuorumLost, live: 12, want: QuorumLost},
 		{name: "gained above", policy: Policy{Quorum: 10, Hysteresis: 3}, from: QuorumLost, live: 13, want: QuorumKept},
+		{name: "kept before, on the edge", policy: Policy{Quorum: 10, Hysteresis: 3}, kept: true, live: 7, want: QuorumKept},
+		{name: "kept before, lost below", policy: Policy{Quorum: 10, Hysteresis: 3}, kept: true, live: 6, want: QuorumLost},
+		{name: "kept before, not all known", policy: Policy{Quorum: 10, Hysteresis: 3}, kept: true, live: 6, unjudged: true, want: QuorumUnknown},
 		{name: "nothing is never a quorum", policy: Policy{Quorum: 1, Hysteresis: 9}, from: QuorumKept, want: QuorumLost},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if d := cmp.Diff(tt.want, tt.from.next(tt.live, tt.unjudged, tt.policy)); d != "" {
+			if d := cmp.Diff(tt.want, tt.from.next(tt.live, tt.unjudged, tt.kept, tt.policy)); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 		})
@@ -90,6 +94,41 @@ func TestSorryServer(t *testing.T) {
 	for i := 1; i <= 3; i++ {
 		b.is(i, health.Up)
 	}
+	b.want("1:10 2:10 3:10")
+}
+
+// TestHysteresisOutlivesARestart: between the two edges the quorum is what it
+// was, and only the kernel's table knows that after a restart.
+func TestHysteresisOutlivesARestart(t *testing.T) {
+	b := newBench(t, Policy{Quorum: 20, Hysteresis: 5, Sorry: Server{Address: one(9), Spec: ServerSpec{Weight: 1}}})
+	b.want("1:10 2:10 3:10")
+	b.orders[one(2)] = Order{Weighted: true, Weight: 6}
+	b.is(3, health.Down)
+	b.want("1:10 2:6")
+	restart := func() {
+		b.restart()
+		for i := 1; i <= 3; i++ {
+			b.is(i, health.Unknown)
+		}
+	}
+	restart()
+	b.want("1:10 2:6")
+	b.is(3, health.Down)
+	b.is(1, health.Up)
+	b.want("1:10 2:6")
+	b.is(2, health.Up)
+	b.want("1:10 2:6") // 16 are not less than 20 - 5
+	b.is(1, health.Down)
+	b.want("9:1")
+	delete(b.orders, one(2))
+	restart()
+	b.want("9:1")
+	b.is(1, health.Up)
+	b.want("9:1")
+	b.is(2, health.Up)
+	b.is(3, health.Down)
+	b.want("9:1") // 20 are less than 20 + 5
+	b.is(3, health.Up)
 	b.want("1:10 2:10 3:10")
 }
 
