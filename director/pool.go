@@ -156,11 +156,13 @@ func (p *pool) judge(c circumstances, have []*holding) {
 		case Hold:
 			live += m.verdict.Weight
 		case Keep:
-			if weight, held := present(have, m.server.Address); held && weight > 0 {
-				live += m.verdict.Weight
-			} else {
+			switch weight, held := present(have, m.server.Address); {
+			case !held || weight == 0:
 				m.verdict.Weight = 0 // whoever set that knew why
+			case m.verdict.Unsaid:
+				m.verdict.Weight = weight
 			}
+			live += m.verdict.Weight
 		}
 		unjudged = unjudged || m.verdict.Reason == ReasonUnproved
 	}
@@ -224,12 +226,13 @@ func (p *pool) place(now time.Time, m *member, have []*holding, serving int, fin
 		m.seen, m.serves, m.ramp = true, false, time.Time{}
 		return
 	case Keep:
-		// It is as before until it is known better, in a slow start or at
-		// weight 0 too. That is no look: what it joins with comes later.
+		// It is as before until it is known better, in a slow start, at weight 0
+		// or at what its check once said too. That is no look: what it joins with
+		// comes later.
 		for i, h := range have {
 			if s, ok := h.server(addr); ok {
 				spec.Weight = v.Weight
-				if p.service.Policy.SlowStart > 0 {
+				if p.service.Policy.SlowStart > 0 || v.Unsaid {
 					spec.Weight = min(v.Weight, s.Weight)
 				}
 				final[i].place(addr, spec)

@@ -169,6 +169,29 @@ func TestWeightOfTheCheck(t *testing.T) {
 	b.want("1:0 2:2 3:65535")
 }
 
+// TestWeightOfTheCheckOutlivesARestart: a server that wants little must not get
+// all that is configured until it has been asked again.
+func TestWeightOfTheCheckOutlivesARestart(t *testing.T) {
+	for _, slow := range []time.Duration{0, 10 * time.Second} {
+		b := newBench(t, Policy{SlowStart: slow, Quorum: 100, Sorry: Server{Address: one(9), Spec: ServerSpec{Weight: 1}}})
+		for i := range b.pool.service.Servers {
+			b.pool.service.Servers[i].Check.WeightHeader = "X-Weight"
+		}
+		b.health[one(1)] = health.Status{State: health.Up, Weight: health.Weight{Set: true, Value: 2}}
+		b.health[one(2)] = health.Status{State: health.Up, Weight: health.Weight{Set: true, Value: 200}}
+		b.want("1:2 2:200 3:10")
+		b.restart()
+		b.is(1, health.Unknown)
+		b.is(2, health.Unknown)
+		b.want("1:2 2:200 3:10")
+		if b.pool.quorum != QuorumKept {
+			t.Errorf("quorum %v", b.pool.quorum)
+		}
+		b.orders[one(1)] = Order{Weighted: true, Weight: 1}
+		b.want("1:1 2:200 3:10")
+	}
+}
+
 func TestDrainByHand(t *testing.T) {
 	b := newBench(t, Policy{})
 	b.want("1:10 2:10 3:10")

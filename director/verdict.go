@@ -14,6 +14,7 @@ type Verdict struct {
 	Weight   int       // with Hold and Keep
 	Deadline time.Time // with Drain: when it goes at the latest; zero: when the service's drain time is over
 	ByHand   bool      // with Drain: it may take as long as its connections do
+	Unsaid   bool      // with Keep: it is for the check to say the weight, which it has not yet
 }
 
 // circumstances are what verdicts on the servers of a service depend on,
@@ -41,6 +42,7 @@ func (c circumstances) judge(service *Service, server *Server, fit bool) Verdict
 			v.Intent, v.Reason = Absent, ReasonDown
 		default:
 			v.Intent, v.Reason = Keep, ReasonUnproved
+			v.Unsaid = server.Check.WeightHeader != "" && !order.Weighted
 			// Only what another process has left has to prove itself: a reload that
 			// changes the check is no reason to doubt a server.
 			if service.Policy.Alpha && !fit {
