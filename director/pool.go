@@ -24,7 +24,7 @@ type pool struct {
 	index   map[netip.AddrPort]*member
 	strays  map[netip.AddrPort]*member // in the kernel, but in no configuration
 	next    time.Time                  // when to look again; zero: no need to
-	began   time.Time                  // when the service began to fill: until a slow start has passed its servers come together; zero: it has not
+	began   time.Time                  // when the service began to fill, from nothing: until a slow start has passed its servers come together; zero: it has not
 
 	counts map[netip.AddrPort]int // connections of the servers when last counted; nil: not known
 }
@@ -37,6 +37,7 @@ type member struct {
 	fit    bool      // when it was last judged, it passed its check, or had none
 	seen   bool      // it was looked at
 	serves bool      // it had a weight when last looked at
+	filled time.Time // when the filling began that it took part in
 	ramp   time.Time // when its slow start began; zero: it is not in one
 	drain  time.Time // since when it drains; zero: it does not
 	idle   time.Time // since when it has had no connections while draining
@@ -258,10 +259,11 @@ func (p *pool) grow(now time.Time, m *member, have []*holding, serving int) int 
 		m.ramp = time.Time{}
 		return full
 	}
-	if p.began.IsZero() {
-		if p.began = now; serving > 0 {
-			p.began = now.Add(-slow) // another process has filled it
-		}
+	switch {
+	case joins && serving == 0:
+		p.began = now
+	case p.began.IsZero():
+		p.began = now.Add(-slow) // another process has filled it
 	}
 	if joins {
 		m.ramp = time.Time{}
@@ -270,10 +272,13 @@ func (p *pool) grow(now time.Time, m *member, have []*holding, serving int) int 
 			// Another process began this.
 			m.ramp = now.Add(-time.Duration(float64(slow) * float64(weight) / float64(full)))
 		case first && held && weight > 0:
-		case first && now.Sub(p.began) < slow: // the first verdicts come within a second or so
+		case !m.filled.Equal(p.began) && now.Sub(p.began) < slow:
+			// The verdicts that fill a service come within a second or so, when
+			// it is new and when an outage of all its servers is over.
 		case serving > weight*len(p.service.Keys): // others do
 			m.ramp = now
 		}
+		m.filled = p.began
 	}
 	if m.ramp.IsZero() {
 		return full

@@ -270,7 +270,7 @@ func TestSlowStart(t *testing.T) {
 	b.is(1, health.Down)
 	b.want("2:10 3:10") // the first ones have nobody to spare
 	b.is(1, health.Up)
-	b.want("1:1 2:10 3:10")
+	b.after(10 * time.Second).want("1:1 2:10 3:10")
 	if got := b.pool.next.Sub(b.now); got != 2*time.Second {
 		t.Errorf("looks again after %v", got)
 	}
@@ -338,4 +338,39 @@ func TestSlowStartWhenAllIsNew(t *testing.T) {
 	b.want("1:10 3:1")
 	b.is(2, health.Up)
 	b.want("1:10 2:1 3:1")
+}
+
+// TestSlowStartAfterAnOutage: servers that come back together from an outage of
+// all of them share the load at once.
+func TestSlowStartAfterAnOutage(t *testing.T) {
+	for _, p := range []Policy{{}, {Alpha: true}, {ZeroWhileDown: true}} {
+		p.SlowStart = 10 * time.Second
+		b := newBench(t, p)
+		out := func(s health.State) {
+			for i := 1; i <= 3; i++ {
+				b.is(i, s)
+			}
+			b.after(time.Hour).settle()
+		}
+		comeBack := func() {
+			b.is(1, health.Up)
+			b.settle()
+			b.is(2, health.Up)
+			b.after(300 * time.Millisecond).settle()
+			b.is(3, health.Up)
+			b.after(2 * time.Second).want("1:10 2:10 3:10")
+			b.is(2, health.Down)
+			b.settle()
+			b.is(2, health.Up)
+			b.want("1:10 2:1 3:10") // it has had its share
+		}
+		out(health.Unknown)
+		comeBack()
+		out(health.Down)
+		comeBack()
+		b.is(3, health.Down)
+		b.after(time.Hour).settle()
+		b.is(3, health.Up)
+		b.want("1:10 2:10 3:1")
+	}
 }
