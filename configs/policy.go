@@ -34,9 +34,21 @@ func (b *builder) policy(r *record, g group, servers []director.Server) director
 			r.warn("slow_start", "slow_start has no effect with scheduler = %q, which ignores weights; choose another, for example \"w%s\", or remove it", name, suggested(name))
 		case slices.Contains(ranking, name):
 			r.warn("slow_start", "slow_start changes the rank of a server with scheduler = %q, which takes weights for ranks; choose another, or remove it", name)
+		case stepless(r, servers):
+			r.warn("slow_start", "slow_start has no effect on servers of weight 1, for a weight grows by 1 at a time; give them larger ones, for example 100, or remove it")
 		}
 	}
 	return p
+}
+
+// stepless reports whether no server has a weight that it could grow to.
+func stepless(r *record, servers []director.Server) bool {
+	for i, s := range r.tables("server") {
+		if !s.good("weight") || servers[i].Check.WeightHeader != "" || servers[i].Spec.Weight > 1 {
+			return false
+		}
+	}
+	return len(servers) > 0
 }
 
 // suggested completes "w" to a scheduler like name that minds weights.
