@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"slices"
@@ -55,6 +56,7 @@ func (d *daemon) status(ctx context.Context) statusReply {
 			named[director.ServerName{Service: v.Name, Server: r.Address}] = true
 		}
 	}
+	s.Lost = cmp.Or(d.kept.lost(), d.unread)
 	for _, o := range d.orders.List() {
 		if !named[o.ServerName] {
 			s.Orders = append(s.Orders, orderStatus{Service: o.Service, Server: o.Server.String(), Since: o.Since})

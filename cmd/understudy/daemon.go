@@ -42,6 +42,8 @@ type daemon struct {
 	announcer *garp.Announcer
 	director  *director.Director
 	orders    *director.Orders
+	kept      ordersFile // of orders
+	unread    string     // why orders could not be read, nor put aside
 	tuning    *tuning
 	sync      *connsync.Sync
 
@@ -68,8 +70,12 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	if err := d.needs(config); err != nil {
 		return nil, err
 	}
-	if d.orders, err = director.NewOrders(newOrdersFile(config.State, config.Socket)); err != nil {
+	d.kept = newOrdersFile(config.State, config.Socket)
+	if d.orders, err = director.NewOrders(d.kept); err != nil {
 		log.Error("going on without the orders of operators: drained servers serve again", "err", err)
+		if d.kept.lost() == "" {
+			d.unread = err.Error()
+		}
 	}
 	d.tuning = newTuning(d.table, sysctl.New(sysctl.Options{Log: log}), log)
 	ledger := strings.TrimSuffix(config.Socket, filepath.Ext(config.Socket))

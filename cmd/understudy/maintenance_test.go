@@ -72,6 +72,23 @@ func TestOrdersFileIsDamaged(t *testing.T) {
 			if err == nil || len(list) != 0 || !strings.Contains(err.Error(), f.path) {
 				t.Errorf("Load = %v, %v", list, err)
 			}
+			// The next order, and the next start, must not hide that these are gone.
+			if err := f.Store([]director.NamedOrder{order("10.0.0.1:80")}); err != nil {
+				t.Fatal(err)
+			}
+			if list, err := f.Load(); err != nil || len(list) != 1 {
+				t.Errorf("Load of the next order = %v, %v", list, err)
+			}
+			if got, err := os.ReadFile(f.damaged()); err != nil || string(got) != content {
+				t.Errorf("put aside is %.100q, %v", got, err)
+			}
+			var b strings.Builder
+			if err := writeStatus(&b, statusReply{Lost: f.lost()}); err != nil || !strings.Contains(b.String(), "! the orders in "+f.damaged()) {
+				t.Errorf("the status does not tell of it: %v\n%s", err, b.String())
+			}
+			if err := os.Remove(f.damaged()); err != nil || f.lost() != "" {
+				t.Errorf("Remove = %v, and then it is %q", err, f.lost())
+			}
 		})
 	}
 }

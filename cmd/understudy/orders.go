@@ -36,17 +36,31 @@ func newOrdersFile(state, socket string) ordersFile {
 // Load returns what was last stored; nothing if there is no such file.
 func (f ordersFile) Load() ([]director.NamedOrder, error) {
 	b, err := statefile.Read(f.path)
-	if b == nil || err != nil {
-		return nil, err
+	if b == nil && err == nil {
+		return nil, nil
 	}
-	orders, err := parseOrders(b)
-	if err != nil {
-		// Kept for whoever wants to know what was in it: the next order replaces
-		// the file.
-		damaged := f.path + ".damaged"
-		return nil, errors.Join(fmt.Errorf("parse %s, moved to %s: %w", f.path, damaged, err), os.Rename(f.path, damaged))
+	var orders []director.NamedOrder
+	if err == nil {
+		if orders, err = parseOrders(b); err == nil {
+			return orders, nil
+		}
+		err = fmt.Errorf("parse %s: %w", f.path, err)
 	}
-	return orders, nil
+	// Kept for whoever wants to know what was in it: the next order replaces
+	// the file.
+	return nil, errors.Join(err, os.Rename(f.path, f.damaged()))
+}
+
+// damaged is where a file goes that cannot be read.
+func (f ordersFile) damaged() string { return f.path + ".damaged" }
+
+// lost says what to do about orders that could not be read, at this start or an
+// earlier one, until somebody has seen to them; empty if there are none.
+func (f ordersFile) lost() string {
+	if _, err := os.Lstat(f.damaged()); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("the orders in %s could not be read and do not hold; give them again, and remove that file", f.damaged())
 }
 
 func parseOrders(b []byte) ([]director.NamedOrder, error) {

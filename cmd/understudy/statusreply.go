@@ -21,6 +21,7 @@ type statusReply struct {
 	Sysctl   []sysctlStatus  `json:"sysctl,omitempty"`        // settings of the kernel that are not as they should be
 	Timeouts string          `json:"timeouts_error,omitzero"` // why the timeouts of connections are not as configured
 	Orders   []orderStatus   `json:"orders_unused,omitempty"` // by hand, for servers that are not configured
+	Lost     string          `json:"orders_lost,omitzero"`    // what became of orders by hand that could not be read
 }
 
 // orderStatus is an order of an operator that concerns nobody now.

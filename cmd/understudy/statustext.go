@@ -35,6 +35,9 @@ func writeStatus(w io.Writer, s statusReply) error {
 		fmt.Fprintln(tw, "!", s.Timeouts)
 	}
 	writeSysctls(tw, s.Sysctl, false)
+	if s.Lost != "" {
+		fmt.Fprintln(tw, "!", s.Lost)
+	}
 	for _, o := range s.Orders {
 		fmt.Fprintf(tw, "  an order of %s ago for %s of %s waits for a server of that name\n", ago(o.Since), o.Server, o.Service)
 	}
