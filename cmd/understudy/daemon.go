@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -43,6 +44,7 @@ type daemon struct {
 	director  *director.Director
 	orders    *director.Orders
 	kept      ordersFile // of orders
+	lock      io.Closer  // of kept
 	unread    string     // why orders could not be read, nor put aside
 	tuning    *tuning
 	sync      *connsync.Sync
@@ -71,6 +73,9 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		return nil, err
 	}
 	d.kept = newOrdersFile(config.State, config.Socket)
+	if d.lock, err = d.kept.lock(); err != nil {
+		return nil, err
+	}
 	if d.orders, err = director.NewOrders(d.kept); err != nil {
 		log.Error("going on without the orders of operators: drained servers serve again", "err", err)
 		if d.kept.lost() == "" {
@@ -244,7 +249,7 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	stopDirector()
 	<-directed
 	stop()
-	err := errors.Join(parts.Wait(), d.addresses.Close())
+	err := errors.Join(parts.Wait(), d.addresses.Close(), d.lock.Close())
 	d.table.Close()
 	d.log.Info("stopped")
 	return err

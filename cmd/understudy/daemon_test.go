@@ -44,8 +44,8 @@ func TestDaemon(t *testing.T) {
 	file, socket := filepath.Join(dir, "understudy.toml"), filepath.Join(dir, "understudy.sock")
 	write := func(extra string) {
 		t.Helper()
-		config := fmt.Sprintf("[director]\nrouter_id = \"lb1\"\n[director.api]\nsocket = %q\n"+
-			"[[vrrp]]\nname = \"web\"\ninterface = \"none0\"\nvrid = 51\naddresses = [\"192.0.2.100/24\"]\n%s", socket, extra)
+		config := fmt.Sprintf("[director]\nrouter_id = \"lb1\"\nstate = %q\n[director.api]\nsocket = %q\n"+
+			"[[vrrp]]\nname = \"web\"\ninterface = \"none0\"\nvrid = 51\naddresses = [\"192.0.2.100/24\"]\n%s", dir, socket, extra)
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestDaemon(t *testing.T) {
 
 	write("priority = 130\nvird = 52\n")
 	code, _, stderr := try("reload", "--socket", socket)
-	if want := file + ":11: "; code != 1 || !strings.Contains(stderr, want) || !strings.Contains(stderr, `"vrid"`) {
+	if want := file + ":12: "; code != 1 || !strings.Contains(stderr, want) || !strings.Contains(stderr, `"vrid"`) {
 		t.Errorf("reload of a broken file: exit status %d, %q; want %q and what was meant", code, stderr, want)
 	}
 	told()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -51,6 +52,36 @@ func TestOrdersFile(t *testing.T) {
 	if err != nil || info.Mode() != 0o600 {
 		t.Errorf("the file has %v, %v", info.Mode(), err)
 	}
+}
+
+func TestOrdersFileOfAnotherDaemon(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	first, err := newOrdersFile(dir, "/run/a/understudy.sock").lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newOrdersFile(dir, "/run/b/understudy.sock").lock(); err == nil || !strings.Contains(err.Error(), "[director] state") {
+		t.Errorf("the lock of a file that another daemon has: %v, want what to do", err)
+	}
+	other, err := newOrdersFile(dir, "/run/b/other.sock").lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, lock := range []io.Closer{first, other} {
+		if err := lock.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := newOrdersFile(dir, "/run/b/understudy.sock").lock()
+	if err != nil {
+		t.Fatalf("the lock of a file whose daemon has ended: %v", err)
+	}
+	_ = again.Close()
+	none, err := newOrdersFile("/proc/none", "u.sock").lock()
+	if err != nil {
+		t.Fatalf("the lock where nothing can be written: %v", err)
+	}
+	_ = none.Close()
 }
 
 func TestOrdersFileIsDamaged(t *testing.T) {

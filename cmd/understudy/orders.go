@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/statefile"
@@ -27,10 +29,28 @@ type ordersContent struct {
 }
 
 // newOrdersFile returns the file in the state directory for the daemon of a
-// control socket, so that two of them do not share one.
+// control socket, by the socket's name: it may be in another directory next time.
 func newOrdersFile(state, socket string) ordersFile {
 	name := filepath.Base(socket)
 	return ordersFile{path: filepath.Join(state, strings.TrimSuffix(name, filepath.Ext(name))+".orders")}
+}
+
+// lock makes the file that of this process until the returned one is closed: two
+// daemons with one would each replace the other's orders by its own. Where
+// nothing can be written there is nothing to lock, which Store will tell.
+func (f ordersFile) lock() (io.Closer, error) {
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+		return io.NopCloser(nil), nil
+	}
+	lock, err := os.OpenFile(f.path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return io.NopCloser(nil), nil
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("another understudy keeps its orders in %s; give this one another directory ([director] state), or a control socket of another name ([director.api] socket)", f.path)
+	}
+	return lock, nil
 }
 
 // Load returns what was last stored; nothing if there is no such file.
