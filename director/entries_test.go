@@ -348,3 +348,45 @@ func TestOrders(t *testing.T) {
 		t.Errorf("undone: %v, stored %v", err, store.list)
 	}
 }
+
+// TestStatusOfWhatDrains: a server that no configuration names any more has
+// nothing but what the kernel and the operator say of it.
+func TestStatusOfWhatDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.run()
+		config := farm(1)
+		config.Services[0].Policy.Drain = time.Hour
+		for i := range config.Services[0].Servers {
+			config.Services[0].Servers[i].Spec = director.ServerSpec{Weight: 7, Forward: director.TUN}
+		}
+		s.d.Set(config)
+		s.is(health.Up)
+		gone := config.Services[0].Servers[0].Address
+		s.kernel.ByHand(func(h directortest.Hand) {
+			h.Count(director.Key{Service: config.Services[0].Keys[0], Server: gone}, director.Counters{Active: 1})
+		})
+		order := director.Order{Drain: true, Since: time.Now()}
+		s.order(order)
+		less := farm(1)
+		less.Services[0].Policy, less.Services[0].Servers = config.Services[0].Policy, config.Services[0].Servers[1:]
+		s.d.Set(less)
+		synctest.Wait()
+		servers := s.d.Status(t.Context()).Services[0].Servers
+		got := servers[len(servers)-1]
+		if got.Address != gone || got.Order != order || got.Want != (director.ServerSpec{Forward: director.TUN}) {
+			t.Errorf("the dropped server is %+v", got)
+		}
+	})
+}
+
+func TestOpenConnections(t *testing.T) {
+	c := director.Counters{Active: 1, Inactive: 2, Persistent: 4}
+	for k, want := range map[director.ServiceKey]int{
+		{Protocol: director.TCP}: 1, {Protocol: director.SCTP}: 1, {Protocol: director.UDP}: 3, {FWMark: 1}: 3,
+	} {
+		if got := c.Open(k); got != want {
+			t.Errorf("%v: %d are open, want %d", k, got, want)
+		}
+	}
+}

@@ -192,21 +192,11 @@ func (l *entryLane) count(ctx context.Context, k *look) {
 				break
 			}
 			for addr, c := range servers {
-				counts[addr] += c.open(key)
+				counts[addr] += c.Open(key)
 			}
 		}
 		p.counts = counts
 	}
-}
-
-// open returns the connections that a server must not be removed under. Those
-// of TCP and SCTP that are being closed, and wait out their time, do not
-// count; of other protocols the kernel only knows that there was traffic.
-func (c Counters) open(k ServiceKey) int {
-	if k.Protocol == TCP || k.Protocol == SCTP {
-		return c.Active
-	}
-	return c.Active + c.Inactive
 }
 
 // decide fills in the changes.

@@ -19,6 +19,16 @@ type Counters struct {
 	Persistent int // persistence templates
 }
 
+// Open returns the connections that a server of the service k must not be removed
+// under. Those of TCP and SCTP that are being closed, and wait out their time, do
+// not count; of other protocols the kernel only knows that there was traffic.
+func (c Counters) Open(k ServiceKey) int {
+	if k.Protocol == TCP || k.Protocol == SCTP {
+		return c.Active
+	}
+	return c.Active + c.Inactive
+}
+
 // Counter is what an IPVS table can be besides: it counts connections by
 // server.
 type Counter interface {
@@ -164,6 +174,8 @@ func (l *entryLane) oneService(p *pool, k ServiceKey, counters map[Key]Counters)
 	}
 	for _, addr := range slices.SortedFunc(maps.Keys(p.strays), netip.AddrPort.Compare) {
 		if r := l.oneServer(p.strays[addr], Key{Service: k, Server: addr}, counters); r.Held {
+			r.Want = r.Have // nobody wants anything else of it
+			r.Order = l.order(ServerName{Service: p.service.Name, Server: addr})
 			s.Servers = append(s.Servers, r)
 		}
 	}

@@ -37,8 +37,8 @@ type orderReply struct {
 	Service     string `json:"service"`
 	Server      string `json:"server"`
 	InTable     bool   `json:"in_table"`
-	Weight      int    `json:"weight"` // in the kernel
-	Connections int    `json:"connections"`
+	Weight      int    `json:"weight"`      // in the kernel
+	Connections int    `json:"connections"` // that a drain waits for
 	Health      string `json:"health"`
 }
 
@@ -87,7 +87,7 @@ func (d *daemon) order(ctx context.Context, q orderRequest) (orderReply, error) 
 			if r.Address == name.Server {
 				reply.InTable = reply.InTable || r.Held
 				reply.Weight = max(reply.Weight, r.Have.Weight)
-				reply.Connections += r.Counters.Active
+				reply.Connections += r.Counters.Open(s.Key)
 				if r.Checked {
 					reply.Health = r.Health.State.String()
 				}
