@@ -141,7 +141,7 @@ func (p *pool) recall(have []*holding) {
 // judge gives every member its verdict.
 func (p *pool) judge(c circumstances, have []*holding) {
 	p.recall(have)
-	live, unjudged := 0, false
+	live, maybe, unjudged := 0, 0, false
 	for _, m := range p.members {
 		if p.isSorry(m) {
 			continue
@@ -153,21 +153,24 @@ func (p *pool) judge(c circumstances, have []*holding) {
 		case ReasonDown:
 			m.fit = false
 		}
-		switch m.verdict.Intent {
-		case Hold:
-			live += m.verdict.Weight
-		case Keep:
+		if m.verdict.Intent == Keep {
 			switch weight, held := present(have, m.server.Address); {
 			case !held || weight == 0:
 				m.verdict.Weight = 0 // whoever set that knew why
 			case m.verdict.Unsaid:
 				m.verdict.Weight = weight
 			}
-			live += m.verdict.Weight
 		}
-		unjudged = unjudged || m.verdict.Reason == ReasonUnproved
+		lives := 0
+		if m.verdict.Intent == Hold || m.verdict.Intent == Keep {
+			lives = m.verdict.Weight
+		}
+		live += lives
+		if m.verdict.Reason == ReasonUnproved {
+			unjudged, maybe = true, maybe+max(m.verdict.Full-lives, 0)
+		}
 	}
-	p.quorum = p.quorum.next(live, unjudged, p.kept, p.service.Policy)
+	p.quorum = p.quorum.next(live, maybe, unjudged, p.kept, p.service.Policy)
 	if !p.service.Policy.Sorry.Address.IsValid() {
 		return
 	}

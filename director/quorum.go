@@ -26,9 +26,9 @@ func (q Quorum) String() string {
 }
 
 // next returns the state that follows q when the live servers weigh so much;
-// unjudged says that there are servers of which nothing is known yet, kept that
-// an earlier process had the quorum.
-func (q Quorum) next(live int, unjudged, kept bool, p Policy) Quorum {
+// unjudged says that there are servers of which nothing is known yet, maybe what
+// they would add if they are fit, and kept that an earlier process had the quorum.
+func (q Quorum) next(live, maybe int, unjudged, kept bool, p Policy) Quorum {
 	need := max(p.Quorum, 1)
 	switch {
 	case q == QuorumKept, q == QuorumUnknown && kept:
@@ -39,6 +39,8 @@ func (q Quorum) next(live int, unjudged, kept bool, p Policy) Quorum {
 	switch {
 	case live >= max(need, 1):
 		return QuorumKept
+	case q == QuorumKept && live+maybe >= max(need, 1):
+		return QuorumKept // a reload has brought servers, in place of others
 	case q == QuorumUnknown && unjudged:
 		return QuorumUnknown
 	}

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ func TestQuorum(t *testing.T) {
 		policy   Policy
 		from     Quorum
 		live     int
+		maybe    int
 		unjudged bool
 		kept     bool
 		want     Quorum
@@ -31,10 +33,13 @@ func TestQuorum(t *testing.T) {
 		{name: "kept before, on the edge", policy: Policy{Quorum: 10, Hysteresis: 3}, kept: true, live: 7, want: QuorumKept},
 		{name: "kept before, lost below", policy: Policy{Quorum: 10, Hysteresis: 3}, kept: true, live: 6, want: QuorumLost},
 		{name: "kept before, not all known", policy: Policy{Quorum: 10, Hysteresis: 3}, kept: true, live: 6, unjudged: true, want: QuorumUnknown},
+		{name: "kept until judged", policy: Policy{Quorum: 10}, from: QuorumKept, live: 7, maybe: 3, unjudged: true, want: QuorumKept},
+		{name: "lost whatever the verdict", policy: Policy{Quorum: 10}, from: QuorumKept, live: 7, maybe: 2, unjudged: true, want: QuorumLost},
+		{name: "not gained before it is judged", policy: Policy{Quorum: 10}, from: QuorumLost, live: 7, maybe: 9, unjudged: true, want: QuorumLost},
 		{name: "nothing is never a quorum", policy: Policy{Quorum: 1, Hysteresis: 9}, from: QuorumKept, want: QuorumLost},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if d := cmp.Diff(tt.want, tt.from.next(tt.live, tt.unjudged, tt.kept, tt.policy)); d != "" {
+			if d := cmp.Diff(tt.want, tt.from.next(tt.live, tt.maybe, tt.unjudged, tt.kept, tt.policy)); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 		})
@@ -130,6 +135,32 @@ func TestHysteresisOutlivesARestart(t *testing.T) {
 	b.want("9:1") // 20 are less than 20 + 5
 	b.is(3, health.Up)
 	b.want("1:10 2:10 3:10")
+}
+
+// TestQuorumWaitsForWhatAReloadBrings: a server takes the place of another, and
+// nothing is known of it yet.
+func TestQuorumWaitsForWhatAReloadBrings(t *testing.T) {
+	for _, p := range []Policy{{}, {Alpha: true}, {ZeroWhileDown: true, Alpha: true}} {
+		p.Quorum, p.Sorry = 30, Server{Address: one(9), Spec: ServerSpec{Weight: 1}}
+		b := newBench(t, p)
+		b.want("1:10 2:10 3:10")
+		old, changed := b.pool, *b.pool.service
+		changed.Servers = slices.Clone(changed.Servers)
+		changed.Servers[2].Address, changed.Servers[2].Check.Target = one(4), one(4)
+		b.pool = newPool(&changed)
+		b.pool.inherit(old)
+		want := "1:10 2:10"
+		if p.ZeroWhileDown {
+			want += " 4:0"
+		}
+		b.want(want)
+		b.is(4, health.Up)
+		b.want("1:10 2:10 4:10")
+		b.is(4, health.Down)
+		if b.settle(); b.pool.quorum != QuorumLost {
+			t.Errorf("quorum %v without a server that it needs", b.pool.quorum)
+		}
+	}
 }
 
 func TestSorryServerDrains(t *testing.T) {

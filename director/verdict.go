@@ -12,6 +12,7 @@ type Verdict struct {
 	Intent   Intent
 	Reason   Reason
 	Weight   int       // with Hold and Keep
+	Full     int       // the weight that it has when it is fit
 	Deadline time.Time // with Drain: when it goes at the latest; zero: when the service's drain time is over
 	ByHand   bool      // with Drain: it may take as long as its connections do
 	Unsaid   bool      // with Keep: it is for the check to say the weight, which it has not yet
@@ -31,7 +32,7 @@ func (c circumstances) judge(service *Service, server *Server, fit bool) Verdict
 	if order.Drain {
 		return drained(order)
 	}
-	v := Verdict{Intent: Hold, Reason: ReasonUnchecked, Weight: server.Spec.Weight}
+	v := Verdict{Intent: Hold, Reason: ReasonUnchecked}
 	var status health.Status
 	if server.Check.Type != health.TypeNone {
 		status = c.health(server.Check)
@@ -50,14 +51,15 @@ func (c circumstances) judge(service *Service, server *Server, fit bool) Verdict
 			}
 		}
 	}
-	if v.Intent == Absent && service.Policy.ZeroWhileDown {
-		return Verdict{Intent: Hold, Reason: v.Reason}
-	}
-	v.Weight = status.Weight.Of(v.Weight)
+	v.Full = status.Weight.Of(server.Spec.Weight)
 	if order.Weighted {
-		v.Weight = order.Weight
+		v.Full = order.Weight
 	}
-	v.Weight = min(max(v.Weight, 0), maxWeight)
+	v.Full = min(max(v.Full, 0), maxWeight)
+	if v.Intent == Absent && service.Policy.ZeroWhileDown {
+		return Verdict{Intent: Hold, Reason: v.Reason, Full: v.Full}
+	}
+	v.Weight = v.Full
 	return v
 }
 
