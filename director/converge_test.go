@@ -97,6 +97,8 @@ func (w *world) settled(t *rapid.T, before map[director.Key]director.Spec) {
 			}
 		case must && !there:
 			t.Fatalf("%v is missing:\n%v", k, w.kernel)
+		case there && !may && w.waits(k) && have.Server.Weight > 0:
+			// It may have to serve until somebody else can.
 		case there && !may && (w.written[k.Service] || w.config.Exclusive):
 			t.Fatalf("%v is left:\n%v", k, w.kernel)
 		case there && may && !w.good(k, have, spec):

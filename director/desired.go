@@ -86,6 +86,7 @@ const (
 	ReasonQuorum                      // the service has its quorum and needs no sorry server
 	ReasonUndecided                   // nobody knows yet whether the service has its quorum
 	ReasonDropped                     // the configuration does not name this server of its service
+	ReasonReplaced                    // nor this one, but nobody knows yet whether those that it names can serve
 )
 
 // String returns the reason as operators read it.
@@ -123,6 +124,8 @@ func (r Reason) String() string {
 		return "quorum not known yet"
 	case ReasonDropped:
 		return "not configured any more"
+	case ReasonReplaced:
+		return "until one that replaces it has passed its check"
 	}
 	return "reason " + strconv.Itoa(int(r))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"testing"
@@ -39,7 +40,8 @@ func (w *site) wantedOf(s director.Service, addr netip.AddrPort, quorum director
 	}
 	i := slices.IndexFunc(s.Servers, func(r director.Server) bool { return r.Address == addr })
 	if i < 0 {
-		return wanted{}
+		least, most, unjudged := w.liveOf(s)
+		return wanted{may: least == 0 && most > 0 && unjudged && quorum != director.QuorumLost, most: math.MaxInt}
 	}
 	weight := s.Servers[i].Spec.Weight
 	if order.Weighted {

@@ -220,7 +220,8 @@ func (w *site) reload() {
 				key.Server == s.Policy.Sorry.Address || w.orders.Lookup(director.ServerName{Service: s.Name, Server: key.Server}).Drain {
 				continue
 			}
-			if spec, held := table[key]; !held || spec.Server.Weight > 0 {
+			least, _, unjudged := w.liveOf(s)
+			if spec, held := table[key]; !held || spec.Server.Weight > 0 && (least > 0 || !unjudged) {
 				w.t.Fatalf("%v, which the configuration dropped 19 s ago and which has connections, is %v, %v", key, held, spec)
 			}
 		}

@@ -18,6 +18,7 @@ const (
 type pool struct {
 	service *Service
 	quorum  Quorum
+	vacant  bool      // nobody serves, and nothing is known yet of members that would
 	looked  bool      // at what an earlier process has left
 	kept    bool      // it had the quorum
 	members []*member // in the order of service.Servers, the sorry server last
@@ -40,6 +41,7 @@ type member struct {
 	filled time.Time // when the filling began that it took part in
 	ramp   time.Time // when its slow start began; zero: it is not in one
 	drain  time.Time // since when it drains; zero: it does not
+	byHand bool      // that is an operator's doing
 	idle   time.Time // since when it has had no connections while draining
 	conns  int       // when last counted
 }
@@ -106,7 +108,7 @@ func (p *pool) settle(now time.Time, c circumstances, have []*holding) []wanting
 	}
 	strays := p.straysIn(c, have)
 	for _, addr := range slices.SortedFunc(maps.Keys(strays), netip.AddrPort.Compare) {
-		p.placeDraining(now, addr, strays[addr], have, final)
+		p.placeStray(now, addr, strays[addr], have, final)
 	}
 	p.counts = nil // they are of this moment
 	return final
@@ -171,6 +173,7 @@ func (p *pool) judge(c circumstances, have []*holding) {
 		}
 	}
 	p.quorum = p.quorum.next(live, maybe, unjudged, p.kept, p.service.Policy)
+	p.vacant = live == 0 && maybe > 0 && p.quorum != QuorumLost
 	if !p.service.Policy.Sorry.Address.IsValid() {
 		return
 	}
@@ -300,6 +303,21 @@ func (p *pool) grow(now time.Time, m *member, have []*holding, serving int) int 
 	return grown
 }
 
+// placeStray enters a server that no configuration names into final if it may
+// stay a little: as it is, or draining.
+func (p *pool) placeStray(now time.Time, addr netip.AddrPort, m *member, have []*holding, final []wanting) {
+	if m.verdict.Intent != Keep {
+		p.placeDraining(now, addr, m, have, final)
+		return
+	}
+	m.drain, m.idle, m.seen = time.Time{}, time.Time{}, true
+	for i, h := range have {
+		if s, ok := h.server(addr); ok {
+			final[i].place(addr, s)
+		}
+	}
+}
+
 // placeDraining enters a server that has to go into final if it may stay a
 // little, with weight 0.
 func (p *pool) placeDraining(now time.Time, addr netip.AddrPort, m *member, have []*holding, final []wanting) {
@@ -312,9 +330,10 @@ func (p *pool) placeDraining(now time.Time, addr netip.AddrPort, m *member, have
 	if limit <= 0 && !m.verdict.ByHand {
 		return
 	}
-	if m.drain.IsZero() {
-		m.drain, m.idle = now, time.Time{}
+	if m.drain.IsZero() || m.byHand && !m.verdict.ByHand {
+		m.drain, m.idle = now, time.Time{} // what a hand has drained for hours has its time, too
 	}
+	m.byHand = m.verdict.ByHand
 	deadline := m.verdict.Deadline
 	if !m.verdict.ByHand {
 		deadline = m.drain.Add(limit)
@@ -370,6 +389,11 @@ func (p *pool) straysIn(c circumstances, have []*holding) map[netip.AddrPort]*me
 				m = &member{}
 			}
 			m.verdict = c.judgeStray(p.service, addr)
+			if weight, _ := present(have, addr); weight > 0 && p.vacant && m.fit && !m.verdict.ByHand {
+				// A reload has dropped it. It goes when there is somebody else, or
+				// nobody.
+				m.verdict = Verdict{Intent: Keep, Reason: ReasonReplaced, Weight: weight}
+			}
 			if found == nil {
 				found = map[netip.AddrPort]*member{}
 			}

@@ -265,6 +265,68 @@ func TestServersThatAreNotConfigured(t *testing.T) {
 	}
 }
 
+// TestServersThatAreReplacedAtOnce gives a service other servers, of which nothing
+// is known yet: the old ones serve until that is so no more.
+func TestServersThatAreReplacedAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		policy  Policy
+		verdict health.State // on the first of the new ones
+		want    []string     // at once, and after the verdict
+	}{
+		{"one passes", Policy{}, health.Up, []string{"1:10 2:10 3:10", "4:10"}},
+		{"one passes, with a drain", Policy{Drain: time.Minute}, health.Up, []string{"1:10 2:10 3:10", "1:0 2:0 3:0 4:10"}},
+		{"one passes, with alpha", Policy{Alpha: true}, health.Up, []string{"1:10 2:10 3:10", "4:10"}},
+		{"nobody else is left", Policy{}, health.Down, []string{"1:10 2:10 3:10", ""}},
+		{"somebody is sorry", Policy{Sorry: Server{Address: one(9), Spec: ServerSpec{Weight: 1}}}, health.Down, []string{"1:10 2:10 3:10", "9:1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, tt.policy)
+			b.want("1:10 2:10 3:10")
+			for i := 1; i <= 3; i++ {
+				b.conns[one(i)] = 1
+			}
+			old, other := b.pool, *b.pool.service
+			other.Servers = []Server{{
+				Address: one(4), Spec: ServerSpec{Weight: 10, Forward: DR}, Check: health.Check{Type: health.TypeTCP, Target: one(4)},
+			}}
+			b.pool = newPool(&other)
+			b.pool.inherit(old)
+			b.is(4, health.Unknown)
+			b.want(tt.want[0])
+			if v := b.pool.verdictOn(one(1)); v.Reason != ReasonReplaced {
+				t.Errorf("verdict = %+v", v)
+			}
+			b.orders[one(1)] = Order{Drain: true}
+			b.want(strings.Replace(tt.want[0], "1:10", "1:0", 1))
+			delete(b.orders, one(1))
+			b.have[webKey].servers[one(1)] = ServerSpec{Weight: 10, Forward: DR}
+			b.is(4, tt.verdict)
+			b.want(tt.want[1])
+		})
+	}
+}
+
+// TestUndrainedLate drops a server that has been drained by hand for long: the
+// service's own drain begins then.
+func TestUndrainedLate(t *testing.T) {
+	b := newBench(t, Policy{Drain: time.Minute})
+	b.want("1:10 2:10 3:10")
+	b.conns[one(3)] = 1
+	b.orders[one(3)] = Order{Drain: true}
+	b.want("1:10 2:10 3:0")
+	b.after(time.Hour).want("1:10 2:10 3:0")
+	old, less := b.pool, *b.pool.service
+	less.Servers = less.Servers[:2]
+	b.pool = newPool(&less)
+	b.pool.inherit(old)
+	b.want("1:10 2:10 3:0")
+	delete(b.orders, one(3))
+	b.want("1:10 2:10 3:0")
+	b.after(59 * time.Second).want("1:10 2:10 3:0")
+	b.after(time.Second).want("1:10 2:10")
+}
+
 func TestSlowStart(t *testing.T) {
 	b := newBench(t, Policy{SlowStart: 10 * time.Second})
 	b.is(1, health.Down)

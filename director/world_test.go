@@ -221,6 +221,25 @@ func (w *world) verdictOnEntry(k director.Key) (spec director.Spec, must, may bo
 	return director.Spec{}, false, false
 }
 
+// waits reports whether k is a server of a service whose own can perhaps serve,
+// but none for sure.
+func (w *world) waits(k director.Key) bool {
+	perhaps := false
+	for _, s := range w.config.Services {
+		for _, r := range s.Servers {
+			if k.IsService() || s.Keys[0] != k.Service || r.Spec.Weight == 0 {
+				continue
+			}
+			_, must, may := w.verdictOnEntry(director.Key{Service: k.Service, Server: r.Address})
+			if must {
+				return false
+			}
+			perhaps = perhaps || may
+		}
+	}
+	return perhaps
+}
+
 // good reports whether have will do for spec: while nothing is known of a server
 // its weight may stay 0.
 func (w *world) good(k director.Key, have, spec director.Spec) bool {
