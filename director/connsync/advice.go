@@ -73,7 +73,7 @@ func (s Status) advisePeers(add func(string, ...any)) {
 			}
 			add("%s has sync id %d and this director has %d: %s; set the same [director.sync] id", p.Name, p.ID, s.Config.ID, effect)
 		}
-		if p.Flags&FlagReceiving == 0 {
+		if p.Flags&FlagReceiving == 0 && (s.Config.Follow == "" || p.Flags&FlagSending == 0) {
 			add("%s does not receive connections: its backup daemon does not run; see understudy sync status there", p.Name)
 		}
 		if p.Missed >= 2 {
@@ -95,7 +95,7 @@ func (s Status) adviseSettings(add func(string, ...any)) {
 	switch set := s.Settings; {
 	case set.Version == 0:
 		add("net.ipv4.vs.sync_version is 0: no IPv6, no fwmark and no timeouts are synchronised; sysctl -w net.ipv4.vs.sync_version=1")
-	case set.BackupOnly != 0 && both&int(genl.DaemonBackup) != 0:
+	case set.BackupOnly != 0 && both&int(genl.DaemonBackup) != 0 && (s.Config.Follow == "" || both&int(genl.DaemonMaster) != 0):
 		add("net.ipv4.vs.backup_only is 1 while the backup daemon runs: this director forwards nothing; sysctl -w net.ipv4.vs.backup_only=0")
 	case set.Refresh == 0 && set.Period > 0:
 		add("net.ipv4.vs.sync_refresh_period is 0: a connection is told of again only every %d packets, so that a quiet one expires at the peer; sysctl -w net.ipv4.vs.sync_refresh_period=10", set.Period)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/director/ipvs/genl"
 )
 
 func TestAdvice(t *testing.T) {
@@ -24,6 +26,12 @@ func TestAdvice(t *testing.T) {
 		{"deaf", func(s *Status) { s.Peers[0].Confirmed, s.Peers[0].Alive = false, false }, "does not hear us"},
 		{"other id", func(s *Status) { s.Peers[0].ID = 9 }, "b has sync id 9 and this director has 7"},
 		{"does not receive", func(s *Status) { s.Peers[0].Flags = 0 }, "backup daemon does not run"},
+		{"sends instead", func(s *Status) { s.Config.Follow, s.Peers[0].Flags = "web", FlagSending }, ""},
+		{"follows, and does neither", func(s *Status) { s.Config.Follow, s.Peers[0].Flags = "web", 0 }, "backup daemon does not run"},
+		{"backup_only", func(s *Status) { s.Settings.BackupOnly, s.Daemons = 1, []genl.Daemon{{State: genl.DaemonBackup}} }, "backup_only=0"},
+		{"backup_only of one that follows", func(s *Status) {
+			s.Config.Follow, s.Settings.BackupOnly, s.Daemons = "web", 1, []genl.Daemon{{State: genl.DaemonBackup}}
+		}, ""},
 		{"missed", func(s *Status) { s.Peers[0].Missed = 2 }, "did not arrive at b"},
 		{"nobody", func(s *Status) { s.Peers = nil }, "no other director has been heard on eth0"},
 		{"link", func(s *Status) { s.Peers, s.SocketErr = nil, "interface eth0 is down" }, "interface eth0 is down"},

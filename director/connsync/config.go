@@ -25,12 +25,14 @@ type Config struct {
 // listens before it speaks.
 var states = []genl.DaemonState{genl.DaemonBackup, genl.DaemonMaster}
 
-// daemons returns those that the kernel should run. The master daemon of a
-// director that follows a virtual router runs only while that is master here.
+// daemons returns those that the kernel should run. A director that follows a
+// virtual router sends while that is master here, and receives while it is not:
+// with backup_only, which one that is a real server too cannot do without, the
+// kernel balances nothing as long as the backup daemon runs.
 func (c Config) daemons(master bool) []genl.Daemon {
 	var list []genl.Daemon
 	for _, s := range states {
-		if s == genl.DaemonMaster && c.Follow != "" && !master {
+		if c.Follow != "" && (s == genl.DaemonMaster) != master {
 			continue
 		}
 		list = append(list, genl.Daemon{State: s, Interface: c.Interface, ID: c.ID, MaxLen: c.MaxLen, Group: c.Group, Port: c.Port, TTL: c.TTL})

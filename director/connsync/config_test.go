@@ -21,7 +21,7 @@ func TestDaemons(t *testing.T) {
 		{"both", both, false, []genl.DaemonState{genl.DaemonBackup, genl.DaemonMaster}},
 		{"both as master", both, true, []genl.DaemonState{genl.DaemonBackup, genl.DaemonMaster}},
 		{"follows, backup", follow, false, []genl.DaemonState{genl.DaemonBackup}},
-		{"follows, master", follow, true, []genl.DaemonState{genl.DaemonBackup, genl.DaemonMaster}},
+		{"follows, master", follow, true, []genl.DaemonState{genl.DaemonMaster}},
 	} {
 		var got []genl.DaemonState
 		for _, d := range tt.c.daemons(tt.master) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/understudy-ha/understudy/director/ipvs/genl"
 )
 
 // TestKernelResync: a director comes back to a peer with connections, and gets
@@ -188,6 +190,31 @@ func TestKernelProbe(t *testing.T) {
 	}
 	if !slices.ContainsFunc(r.Status.Advice(), func(s string) bool { return strings.Contains(s, "has sync id 9 and this director has 7") }) {
 		t.Errorf("advice: %q", r.Status.Advice())
+	}
+}
+
+// TestKernelFollow: the master of a pair that follows only sends, so that it
+// balances with backup_only as well, and the other one receives.
+func TestKernelFollow(t *testing.T) {
+	p := newPair(t)
+	for _, d := range []*testDirector{p.a, p.b} {
+		d.Sysctl("net.ipv4.vs.backup_only", "1")
+		d.Sysctl("net.ipv4.vs.sync_refresh_period", "10") // what is advised in any case
+		d.services()
+		d.spec.Config.Follow = "web"
+		d.start()
+	}
+	alone := func(s genl.DaemonState) func(childReport) bool {
+		return func(r childReport) bool { return len(r.Status.Daemons) == 1 && r.Status.Daemons[0].State == s }
+	}
+	p.a.await("master daemon alone", 10*time.Second, alone(genl.DaemonMaster))
+	p.b.await("backup daemon alone", 10*time.Second, alone(genl.DaemonBackup))
+	made := p.traffic(t, 4)
+	p.b.await("connections", 20*time.Second, func(r childReport) bool { return int(r.Status.Counts.Synced) == made })
+	for _, d := range []*testDirector{p.a, p.b} {
+		if list := d.report().Status.Advice(); len(list) > 0 {
+			t.Errorf("%s advises %q", d.Name, list)
+		}
 	}
 }
 
