@@ -104,23 +104,34 @@ func behind(own, theirs uint32, tried bool) bool {
 // latch remembers that a director was ready, so that connections which come
 // faster than they are told of do not take that back. It is let go when no peer
 // is heard any more: what happens at the peers from then on is missing here.
+//
+// The limit counts anew then, but only for who has not been waiting already: a
+// peer that comes and goes must not put off for ever what a limit is to end.
 type latch struct {
-	since  time.Time // what the limit counts from
-	is     bool      // ready, for this reason
-	reason Reason
-	met    bool // peers were heard
-	lost   bool // and are not any more
+	since   time.Time     // what the limit counts from
+	longest time.Duration // of the limits
+	waited  bool          // until it was ready, or for so long
+	is      bool          // ready, for this reason
+	reason  Reason
+	met     bool // peers were heard
+	lost    bool // and are not any more
 }
 
 // ready is Ready with memory; in lacks Up and Limit.
 func (l *latch) ready(now time.Time, in ReadyInput, limit time.Duration) (bool, Reason) {
 	switch {
 	case len(in.Peers) > 0 && l.lost:
-		l.since, l.lost = now, false
+		l.lost = false
+		if l.waited {
+			l.since, l.waited = now, false
+		}
 	case len(in.Peers) > 0:
 		l.met = true
 	case in.Synced && l.met && !l.lost:
-		l.is, l.since, l.lost = false, now, true
+		l.is, l.lost = false, true
+		if l.waited {
+			l.since = now
+		}
 	}
 	if l.is {
 		return true, l.reason
@@ -130,5 +141,7 @@ func (l *latch) ready(now time.Time, in ReadyInput, limit time.Duration) (bool, 
 	if ok && reason != ReadyLimit && reason != ReadyAlone {
 		l.is, l.reason = true, reason
 	}
+	l.longest = max(l.longest, limit)
+	l.waited = l.waited || l.is || l.longest > 0 && in.Up >= l.longest
 	return ok, reason
 }

@@ -116,3 +116,46 @@ func TestReadyIsLetGo(t *testing.T) {
 		}
 	}
 }
+
+// TestReadyLimitEnds: the limit ends the waiting, however often a peer comes and
+// goes meanwhile; who has waited as long and is left by a peer waits anew.
+func TestReadyLimitEnds(t *testing.T) {
+	start := time.Unix(1000, 0)
+	behind := ReadyInput{Judged: true, Loaded: true, Synced: true, Counted: true, Heard: time.Hour, Own: 1, Peers: []PeerInput{{100}}}
+	alone := behind
+	alone.Peers = nil
+	l := latch{since: start}
+	now := start
+	for ; now.Sub(start) < time.Minute; now = now.Add(10 * time.Second) {
+		in := behind
+		if now.Sub(start)%(30*time.Second) == 20*time.Second {
+			in = alone
+		}
+		l.ready(now, in, time.Second) // another virtual router is less patient
+		if ok, reason := l.ready(now, in, time.Minute); ok && reason != ReadyAlone {
+			t.Fatalf("after %v: %v", now.Sub(start), reason)
+		}
+	}
+	if ok, reason := l.ready(now, behind, time.Minute); !ok || reason != ReadyLimit {
+		t.Errorf("at the limit: %t, %v", ok, reason)
+	}
+	l.ready(now.Add(time.Hour), alone, time.Minute)
+	now = now.Add(2 * time.Hour)
+	if ok, reason := l.ready(now, behind, time.Minute); ok || reason != WaitBehind {
+		t.Errorf("the peer is back: %t, %v", ok, reason)
+	}
+	if ok, reason := l.ready(now.Add(time.Minute), behind, time.Minute); !ok || reason != ReadyLimit {
+		t.Errorf("at the limit after that: %t, %v", ok, reason)
+	}
+	// To have been alone for longer than the limit is to have waited, too.
+	l = latch{since: start}
+	l.ready(start, behind, time.Minute)
+	for _, after := range []time.Duration{30 * time.Second, time.Hour} {
+		if ok, reason := l.ready(start.Add(after), alone, time.Minute); !ok || reason != ReadyAlone {
+			t.Errorf("alone after %v: %t, %v", after, ok, reason)
+		}
+	}
+	if ok, reason := l.ready(start.Add(2*time.Hour), behind, time.Minute); ok || reason != WaitBehind {
+		t.Errorf("back after hours: %t, %v", ok, reason)
+	}
+}
