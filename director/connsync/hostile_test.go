@@ -192,10 +192,60 @@ func TestCarrier(t *testing.T) {
 	if first.IsZero() {
 		t.Error("does not listen with a carrier")
 	}
-	w.listening(net.FlagUp)
 	w.listening(net.FlagUp | net.FlagRunning)
 	if w.node.listening != first {
-		t.Error("listens anew")
+		t.Error("listens anew although it has heard all the time")
+	}
+	w.listening(net.FlagUp)
+	if !w.node.listening.IsZero() {
+		t.Error("listens although the carrier is lost")
+	}
+	r.link.Flags |= net.FlagRunning
+	w.tune(r, "")
+	if w.node.listening.IsZero() {
+		t.Error("does not listen when the link is back")
+	}
+	w.tune(nil, "interface eth0 is down")
+	if !w.node.listening.IsZero() {
+		t.Error("listens on an interface that is down")
+	}
+}
+
+// TestLinkReturns: who was ready is not, when its link comes back, before the
+// peers had time to be heard: they were master meanwhile. A link that goes and
+// comes does not put off the limit.
+func TestLinkReturns(t *testing.T) {
+	now := time.Unix(1000, 0)
+	l := latch{since: now}
+	peer := ReadyInput{Judged: true, Loaded: true, Synced: true, Counted: true, Heard: time.Hour, Own: 100, Peers: []PeerInput{{100}}}
+	at := func(heard time.Duration) ReadyInput {
+		in := peer
+		in.Heard, in.Peers = heard, nil
+		return in
+	}
+	behind := peer
+	behind.Peers = []PeerInput{{1000}}
+	for _, tt := range []struct {
+		name   string
+		after  time.Duration
+		in     ReadyInput
+		ok     bool
+		reason Reason
+	}{
+		{"synchronised", time.Second, peer, true, ReadySynced},
+		{"the link is gone", 4 * time.Second, at(0), false, WaitPeers},
+		{"for long", time.Minute, at(0), true, ReadyLimit},
+		{"it is back", time.Hour, at(100 * time.Millisecond), false, WaitPeers},
+		{"the peer is heard", time.Second, behind, false, WaitBehind},
+		{"the link is gone again", 30 * time.Second, at(0), false, WaitPeers},
+		{"and back", time.Second, at(100 * time.Millisecond), false, WaitPeers},
+		{"with the peer", time.Second, behind, false, WaitBehind},
+		{"at the limit", 29 * time.Second, behind, true, ReadyLimit},
+	} {
+		now = now.Add(tt.after)
+		if ok, reason := l.ready(now, tt.in, time.Minute); ok != tt.ok || reason != tt.reason {
+			t.Errorf("%s: %t, %v; want %t, %v", tt.name, ok, reason, tt.ok, tt.reason)
+		}
 	}
 }
 

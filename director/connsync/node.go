@@ -68,7 +68,7 @@ type node struct {
 	incarnation uint64
 	id          uint8
 	started     time.Time
-	listening   time.Time // since when others could be heard; zero: not yet
+	listening   time.Time // since when others can be heard; zero: they cannot
 	sequence    uint64
 
 	local     local

@@ -37,7 +37,7 @@ const slack = 2
 // ReadyInput is what readiness depends on.
 type ReadyInput struct {
 	Up      time.Duration // since the start
-	Heard   time.Duration // since peers could first be heard
+	Heard   time.Duration // since peers can be heard; 0: they cannot
 	Limit   time.Duration // after this it is ready whatever it lacks; 0: there is no limit
 	Judged  bool          // every server that is checked has been judged
 	Loaded  bool          // the IPVS table holds what it should
@@ -132,6 +132,9 @@ func (l *latch) ready(now time.Time, in ReadyInput, limit time.Duration) (bool, 
 		if l.waited {
 			l.since = now
 		}
+	case l.lost && l.waited && in.Heard > 0 && now.Add(-in.Heard).After(l.since):
+		// The link was away, and they may be heard again any moment.
+		l.since, l.waited = now.Add(-in.Heard), false
 	}
 	if l.is {
 		return true, l.reason

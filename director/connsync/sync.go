@@ -220,13 +220,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // listen has a socket, as long as there is the interface, and hears what comes.
+//
+// It does not wait longer and longer for it: who starts an election on it again
+// has to have heard of the peers before that is over.
 func (w *session) listen(ctx context.Context) {
-	pause := firstPause
 	for ctx.Err() == nil {
 		r, err := openRadio(w.config)
 		if err == nil {
 			w.tune(r, "")
-			pause = firstPause
 			err = w.receive(ctx, r)
 			w.tune(nil, "")
 			r.close()
@@ -235,10 +236,9 @@ func (w *session) listen(ctx context.Context) {
 			return
 		}
 		w.tune(nil, err.Error())
-		if !sleep(ctx, pause) {
+		if !sleep(ctx, firstPause) {
 			return
 		}
-		pause = min(2*pause, lastPause)
 	}
 }
 
@@ -248,9 +248,11 @@ func (w *session) tune(r *radio, problem string) {
 	before := w.radioErr
 	w.radio, w.radioErr = r, problem
 	w.s.mu.Unlock()
+	flags := net.Flags(0)
 	if r != nil {
-		w.listening(r.link.Flags)
+		flags = r.link.Flags
 	}
+	w.listening(flags)
 	switch {
 	case problem != "" && problem != before:
 		w.log.Error("directors cannot hear each other, trying again", "err", problem)
@@ -259,12 +261,17 @@ func (w *session) tune(r *radio, problem string) {
 	}
 }
 
-// listening notes since when others could be heard: a link that is up has no
-// carrier while it is being negotiated.
+// listening notes since when others can be heard: a link that is up has no
+// carrier while it is being negotiated. When it comes back after it was away,
+// the virtual routers on it start anew, and not to have heard anybody means
+// nothing at first.
 func (w *session) listening(f net.Flags) {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	if f&net.FlagRunning != 0 && w.node.listening.IsZero() {
+	switch {
+	case f&net.FlagRunning == 0:
+		w.node.listening = time.Time{}
+	case w.node.listening.IsZero():
 		w.node.listening = time.Now()
 	}
 }
