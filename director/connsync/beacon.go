@@ -43,7 +43,8 @@ const (
 	FlagSending                     // its kernel's master daemon runs
 	FlagReceiving                   // its kernel's backup daemon runs
 	FlagReady                       // see Ready
-	allFlags      = FlagMaster | FlagSending | FlagReceiving | FlagReady
+	FlagCounted                     // Counts are known
+	allFlags      = FlagMaster | FlagSending | FlagReceiving | FlagReady | FlagCounted
 )
 
 // Counts are connections in the kernel's table, our own synthetic ones left out.

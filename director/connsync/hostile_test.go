@@ -217,14 +217,14 @@ func TestCarrier(t *testing.T) {
 func TestLinkReturns(t *testing.T) {
 	now := time.Unix(1000, 0)
 	l := latch{since: now}
-	peer := ReadyInput{Judged: true, Loaded: true, Synced: true, Counted: true, Heard: time.Hour, Own: 100, Peers: []PeerInput{{100}}}
+	peer := ReadyInput{Judged: true, Loaded: true, Synced: true, Counted: true, Heard: time.Hour, Own: 100, Peers: []PeerInput{{Counted: true, Lasting: 100}}}
 	at := func(heard time.Duration) ReadyInput {
 		in := peer
 		in.Heard, in.Peers = heard, nil
 		return in
 	}
 	behind := peer
-	behind.Peers = []PeerInput{{1000}}
+	behind.Peers = []PeerInput{{Counted: true, Lasting: 1000}}
 	for _, tt := range []struct {
 		name   string
 		after  time.Duration

@@ -231,6 +231,9 @@ func (n *node) say(now time.Time) (Beacon, bool) {
 		Flags: n.local.flags, ID: n.id, Counts: n.counts, Probe: n.probe.Client,
 		Ask: n.resync.ask(), Serve: n.serving.public,
 	}
+	if !n.countedAt.IsZero() {
+		v.Flags |= FlagCounted
+	}
 	for _, p := range n.sorted() {
 		if len(v.Heard) < maxPeers && p.candidate.Incarnation != 0 && now.Sub(p.candidateFrom) < silentAfter {
 			v.Heard = append(v.Heard, p.candidate)
@@ -318,7 +321,7 @@ func (n *node) readiness(now time.Time) ReadyInput {
 	}
 	for _, p := range n.peers {
 		if p.alive(now) {
-			in.Peers = append(in.Peers, PeerInput{Lasting: p.beacon.Counts.Lasting})
+			in.Peers = append(in.Peers, PeerInput{Counted: p.beacon.Flags&FlagCounted != 0, Lasting: p.beacon.Counts.Lasting})
 		}
 	}
 	return in

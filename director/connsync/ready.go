@@ -50,6 +50,7 @@ type ReadyInput struct {
 
 // PeerInput is a peer that is heard.
 type PeerInput struct {
+	Counted bool // Lasting is known
 	Lasting uint32
 }
 
@@ -79,10 +80,10 @@ func settled(in ReadyInput) (bool, Reason) {
 		return false, WaitResync
 	}
 	for _, p := range in.Peers {
-		if p.Lasting == 0 {
+		if p.Counted && p.Lasting == 0 {
 			continue // there is nothing to learn
 		}
-		if !in.Counted || behind(in.Own, p.Lasting, in.Resync == ResyncDone) {
+		if !p.Counted || !in.Counted || behind(in.Own, p.Lasting, in.Resync == ResyncDone) {
 			return false, WaitBehind
 		}
 	}

@@ -16,7 +16,7 @@ func TestReady(t *testing.T) {
 		return with(func(in *ReadyInput) {
 			in.Own, in.Resync = own, state
 			for _, n := range theirs {
-				in.Peers = append(in.Peers, PeerInput{Lasting: n})
+				in.Peers = append(in.Peers, PeerInput{Counted: true, Lasting: n})
 			}
 		})
 	}
@@ -34,6 +34,7 @@ func TestReady(t *testing.T) {
 		{"alone", good, true, ReadyAlone},
 		{"a peer without connections", peers(0, ResyncNone, 0), true, ReadySynced},
 		{"a peer with one", peers(0, ResyncNone, 1), false, WaitBehind},
+		{"a peer that has not counted yet", with(func(in *ReadyInput) { in.Peers = []PeerInput{{}} }), false, WaitBehind},
 		{"asked", peers(0, ResyncAsked, 1), false, WaitResync},
 		{"running", peers(1000, ResyncRunning, 1), false, WaitResync},
 		{"failed", peers(0, ResyncFailed, 1), false, WaitBehind},
@@ -46,7 +47,9 @@ func TestReady(t *testing.T) {
 		{"half of the connections after a resync", peers(500, ResyncDone, 1000), false, WaitBehind},
 		{"more than the peer", peers(2000, ResyncNone, 1000), true, ReadySynced},
 		{"the second peer has more", peers(1000, ResyncDone, 1000, 2000), false, WaitBehind},
-		{"not counted yet", with(func(in *ReadyInput) { in.Own, in.Counted, in.Peers = 10, false, []PeerInput{{10}} }), false, WaitBehind},
+		{"not counted yet", with(func(in *ReadyInput) {
+			in.Own, in.Counted, in.Peers = 10, false, []PeerInput{{Counted: true, Lasting: 10}}
+		}), false, WaitBehind},
 		{"limit not reached", with(func(in *ReadyInput) { in.Judged, in.Limit = false, time.Minute+1 }), false, WaitServers},
 		{"limit reached", with(func(in *ReadyInput) { in.Judged, in.Limit = false, time.Minute }), true, ReadyLimit},
 		{"ready before the limit", with(func(in *ReadyInput) { in.Limit = time.Second }), true, ReadyAlone},
@@ -86,7 +89,7 @@ func TestReadyIsLetGo(t *testing.T) {
 	now := time.Unix(1000, 0)
 	l := latch{since: now}
 	peer := func(own, theirs uint32) ReadyInput {
-		return ReadyInput{Judged: true, Loaded: true, Synced: true, Counted: true, Heard: time.Hour, Own: own, Peers: []PeerInput{{theirs}}}
+		return ReadyInput{Judged: true, Loaded: true, Synced: true, Counted: true, Heard: time.Hour, Own: own, Peers: []PeerInput{{Counted: true, Lasting: theirs}}}
 	}
 	alone := ReadyInput{Judged: true, Loaded: true, Synced: true, Counted: true, Heard: time.Hour, Own: 100}
 	stuck := alone
@@ -121,7 +124,7 @@ func TestReadyIsLetGo(t *testing.T) {
 // goes meanwhile; who has waited as long and is left by a peer waits anew.
 func TestReadyLimitEnds(t *testing.T) {
 	start := time.Unix(1000, 0)
-	behind := ReadyInput{Judged: true, Loaded: true, Synced: true, Counted: true, Heard: time.Hour, Own: 1, Peers: []PeerInput{{100}}}
+	behind := ReadyInput{Judged: true, Loaded: true, Synced: true, Counted: true, Heard: time.Hour, Own: 1, Peers: []PeerInput{{Counted: true, Lasting: 100}}}
 	alone := behind
 	alone.Peers = nil
 	l := latch{since: start}

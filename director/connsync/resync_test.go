@@ -3,6 +3,7 @@ package connsync
 import (
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -141,6 +142,34 @@ func TestWhoAsks(t *testing.T) {
 	w.run(2 * time.Second)
 	if r := w.nodes[0].resync; r.peer != "c" || w.nodes[1].serving.granted || !w.nodes[2].serving.granted {
 		t.Errorf("asks %q", r.peer)
+	}
+}
+
+// TestReadsFirst: of a peer that has just started, and has not read its table,
+// nobody knows how much there is to learn.
+func TestReadsFirst(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	a, b := w.nodes[0], w.nodes[1]
+	b.listening = w.now
+	meet := func() (bool, Reason) {
+		w.now = w.now.Add(time.Second)
+		for _, pair := range [][2]*node{{a, b}, {b, a}, {a, b}} {
+			pair[0].kick = true
+			if v, ok := pair[0].say(w.now); ok {
+				pair[1].hear(w.now, netip.Addr{}, v)
+			}
+			w.now = w.now.Add(beaconLeast)
+		}
+		b.step(w.now, w.locals[1])
+		b.counted(w.now, Counts{}, nil)
+		return Ready(b.readiness(w.now))
+	}
+	if ready, reason := meet(); ready || reason != WaitBehind || !w.peer(1, "a").alive(w.now) {
+		t.Errorf("before a has read its table: %t, %v", ready, reason)
+	}
+	a.counted(w.now, Counts{}, nil)
+	if ready, reason := meet(); !ready || reason != ReadySynced {
+		t.Errorf("after that, with nothing in it: %t, %v", ready, reason)
 	}
 }
 
