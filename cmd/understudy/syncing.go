@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -108,15 +109,33 @@ func handsOver(c *configs.Config, master func(router string) bool) bool {
 	return len(c.Routers) == 0 || master("")
 }
 
-// handOver tells the peers of all connections before this director leaves: the
+// elsewhere returns which virtual addresses other directors serve: those of the
+// virtual routers that this one is not master of. What it knows of their
+// connections it has been told by the master.
+func elsewhere(c *configs.Config, master func(router string) bool) func(netip.Addr) bool {
+	others, ours := map[netip.Addr]bool{}, map[netip.Addr]bool{}
+	for _, r := range c.Routers {
+		to := others
+		if master(r.Config.Name) {
+			to = ours
+		}
+		for _, a := range r.Config.Addresses {
+			to[a] = true
+		}
+	}
+	return func(a netip.Addr) bool { return others[a] && !ours[a] }
+}
+
+// handOver tells the peers of the connections here before this director leaves: the
 // kernel gathers what it tells for two seconds, and loses that when it stops.
 func (d *daemon) handOver(ctx context.Context) {
-	if config, _, _ := d.running(); !handsOver(config, d.master) {
+	config, _, _ := d.running()
+	if !handsOver(config, d.master) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, handOverTime)
 	defer cancel()
-	sent, err := d.sync.Push(ctx)
+	sent, err := d.sync.Push(ctx, elsewhere(config, d.master))
 	switch {
 	case err != nil:
 		d.log.Warn("not all connections handed over", "sent", sent, "err", err)

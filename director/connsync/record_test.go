@@ -126,6 +126,28 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// TestElsewhere: a connection of an address that another director serves is not
+// handed over; the mark of a template is no address.
+func TestElsewhere(t *testing.T) {
+	const c = "10.9.0.10:1234"
+	table := testTable()
+	table.elsewhere = func(a netip.Addr) bool { return a.String() == "10.9.0.100" || a.String() == "0.0.0.7" }
+	for _, tt := range []struct {
+		in   Entry
+		want Omission
+	}{
+		{entry(protoTCP, tcpEstablished, c, "10.9.0.100:80", "10.8.0.21:80"), OmitElsewhere},
+		{entry(protoTCP, tcpEstablished, "10.9.0.10:0", "10.9.0.100:80", "10.8.0.21:80"), OmitElsewhere},
+		{entry(protoUDP, 0, "[fd09::10]:1234", "[fd09::100]:53", "[fd08::21]:53"), omitNone},
+		{entry(protoNone, 1, "10.9.0.10:0", "0.0.0.7:0", "10.8.0.21:0"), omitNone},
+		{entry(protoUDP, 0, c, ProbeService.String(), "127.0.0.1:8849"), OmitProbe},
+	} {
+		if _, got := table.record(&tt.in); got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.in, got, tt.want)
+		}
+	}
+}
+
 // TestTimeouts: what has no time left is not sent with 0, which is the kernel's
 // default; what has more than its state allows keeps it.
 func TestTimeouts(t *testing.T) {

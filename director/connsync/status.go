@@ -197,7 +197,11 @@ func (n *node) probeState(now time.Time, client netip.AddrPort, waited time.Dura
 // Push sends every connection to the peers now, for a director that is about to
 // leave: what the kernel has gathered in the last seconds would go with it. It
 // does nothing where there is nobody to hear it.
-func (s *Sync) Push(ctx context.Context) (sent uint32, err error) {
+//
+// Those of addresses that are served elsewhere are left out; nil: there are
+// none. Their director knows them better, and its kernel would believe our copy
+// all the same: a connection that has just ended there would live again.
+func (s *Sync) Push(ctx context.Context, elsewhere func(virtual netip.Addr) bool) (sent uint32, err error) {
 	now := time.Now()
 	s.mu.Lock()
 	w := s.session
@@ -212,6 +216,6 @@ func (s *Sync) Push(ctx context.Context) (sent uint32, err error) {
 	if !audience {
 		return 0, nil
 	}
-	sent, _, err = w.sendAll(ctx)
+	sent, _, err = w.sendAll(ctx, elsewhere)
 	return sent, err
 }

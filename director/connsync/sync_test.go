@@ -52,7 +52,7 @@ func TestSyncWithoutLink(t *testing.T) {
 	if _, err := s.Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "master daemon does not run") {
 		t.Errorf("probe: %v", err)
 	}
-	if n, err := s.Push(t.Context()); n != 0 || err != nil {
+	if n, err := s.Push(t.Context(), nil); n != 0 || err != nil {
 		t.Errorf("pushed %d, %v", n, err)
 	}
 	close(judged)

@@ -12,17 +12,18 @@ type Omission uint8
 
 // The omissions.
 const (
-	omitNone     Omission = iota
-	OmitPassing           // in a state that the kernels do not synchronise: it is over before it could matter
-	OmitProbe             // our own
-	OmitService           // of no service that there is
-	OmitServer            // of a server that is gone, in a service with several forwarding methods
-	OmitFamily            // of a server of the other address family, which the protocol cannot say
-	OmitEngine            // with data of a persistence engine that do not fit
-	numOmissions = iota
+	omitNone      Omission = iota
+	OmitPassing            // in a state that the kernels do not synchronise: it is over before it could matter
+	OmitProbe              // our own
+	OmitService            // of no service that there is
+	OmitServer             // of a server that is gone, in a service with several forwarding methods
+	OmitFamily             // of a server of the other address family, which the protocol cannot say
+	OmitEngine             // with data of a persistence engine that do not fit
+	OmitElsewhere          // of an address that another director serves
+	numOmissions  = iota
 )
 
-var omissionNames = [numOmissions]string{"none", "passing", "probe", "no-service", "no-server", "other-family", "engine"}
+var omissionNames = [numOmissions]string{"none", "passing", "probe", "no-service", "no-server", "other-family", "engine", "elsewhere"}
 
 // String returns the omission as one word.
 func (o Omission) String() string { return omissionNames[o] }
@@ -33,6 +34,8 @@ type table struct {
 	services map[genl.ServiceID]*members
 	marks    map[uint16][]*members // by family, to be searched by server
 	timeouts genl.Timeouts
+
+	elsewhere func(virtual netip.Addr) bool // another director serves it; nil: none does
 }
 
 // members are the servers of one service.
@@ -126,6 +129,8 @@ func (t *table) record(e *Entry) (Record, Omission) {
 		return Record{}, OmitProbe
 	case e.Client.Addr().Is4() != e.Server.Addr().Is4() || e.Client.Addr().Is4() != e.Virtual.Addr().Is4():
 		return Record{}, OmitFamily
+	case t.elsewhere != nil && e.Protocol != protoNone && t.elsewhere(e.Virtual.Addr()):
+		return Record{}, OmitElsewhere
 	case !stays(e):
 		return Record{}, OmitPassing
 	case len(e.Engine) > maxEngine || len(e.Data) > maxEngineData:

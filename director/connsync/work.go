@@ -107,7 +107,7 @@ func (w *session) serveRequests(ctx context.Context) {
 		if !granted {
 			continue
 		}
-		sent, omitted, err := w.sendAll(ctx)
+		sent, omitted, err := w.sendAll(ctx, nil)
 		w.s.mu.Lock()
 		w.node.serving.end(time.Now(), err)
 		w.node.kick = true
@@ -126,14 +126,15 @@ func (w *session) serveRequests(ctx context.Context) {
 }
 
 // sendAll sends every connection of the kernel's table to the kernels of the
-// peers.
-func (w *session) sendAll(ctx context.Context) (sent uint32, omitted omissions, err error) {
+// peers, but those of addresses that another director serves.
+func (w *session) sendAll(ctx context.Context, elsewhere func(virtual netip.Addr) bool) (sent uint32, omitted omissions, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, bulkTime, errTooLong)
 	defer cancel()
 	t, err := w.readTable(ctx)
 	if err != nil {
 		return 0, omitted, err
 	}
+	t.elsewhere = elsewhere
 	conn, err := openBulk(w.config)
 	if err != nil {
 		return 0, omitted, err
