@@ -71,7 +71,7 @@ func (s Status) advisePeers(add func(string, ...any)) {
 			case s.Config.ID == 0:
 				effect = fmt.Sprintf("what is sent here is ignored by %s", p.Name)
 			}
-			add("%s has sync id %d and this director has %d: %s; set the same [director.sync] id", p.Name, p.ID, s.Config.ID, effect)
+			add("%s has sync id %d and this director has %d: %s; set the same [director.sync] id, or another group if it is of another pair", p.Name, p.ID, s.Config.ID, effect)
 		}
 		if p.Flags&FlagReceiving == 0 && (s.Config.Follow == "" || p.Flags&FlagSending == 0) {
 			add("%s does not receive connections: its backup daemon does not run; see understudy sync status there", p.Name)

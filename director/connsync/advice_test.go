@@ -25,6 +25,7 @@ func TestAdvice(t *testing.T) {
 		{"silent", func(s *Status) { s.Peers[0].Alive, s.Peers[0].Heard = false, now.Add(-time.Minute) }, "b has not been heard for 1m0s"},
 		{"deaf", func(s *Status) { s.Peers[0].Confirmed, s.Peers[0].Alive = false, false }, "does not hear us"},
 		{"other id", func(s *Status) { s.Peers[0].ID = 9 }, "b has sync id 9 and this director has 7"},
+		{"another pair", func(s *Status) { s.Peers[0].ID = 9 }, "or another group if it is of another pair"},
 		{"does not receive", func(s *Status) { s.Peers[0].Flags = 0 }, "backup daemon does not run"},
 		{"sends instead", func(s *Status) { s.Config.Follow, s.Peers[0].Flags = "web", FlagSending }, ""},
 		{"follows, and does neither", func(s *Status) { s.Config.Follow, s.Peers[0].Flags = "web", 0 }, "backup daemon does not run"},
