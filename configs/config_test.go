@@ -79,7 +79,7 @@ func TestPair(t *testing.T) {
 				Services: []director.Service{{
 					Name: "web",
 					Keys: []director.ServiceKey{{Protocol: director.TCP, Address: netip.AddrPortFrom(vip, 80)}},
-					Spec: director.ServiceSpec{Scheduler: "rr", Mask: 32}, Policy: director.Policy{Quorum: 1},
+					Spec: director.ServiceSpec{Scheduler: "rr", Mask: 32}, Policy: director.Policy{Quorum: 1, Drain: 30 * time.Second},
 				}},
 			},
 		}

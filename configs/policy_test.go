@@ -20,7 +20,7 @@ func TestPolicy(t *testing.T) {
 		name, in string
 		want     director.Policy
 	}{
-		{"defaults", `forward = "dr"`, director.Policy{Quorum: 1}},
+		{"defaults", `forward = "dr"`, director.Policy{Quorum: 1, Drain: 30 * time.Second}},
 		{
 			"everything", `forward = "dr"
 quorum = 3
@@ -39,11 +39,11 @@ omega = "keep"`,
 		},
 		{
 			"sorry as the service", "forward = \"dr\"\nsorry = \"10.0.0.9:80\"\nwhile_unhealthy = \"remove\"\nomega = \"remove\"",
-			director.Policy{Quorum: 1, Sorry: director.Server{Address: sorry, Spec: director.ServerSpec{Weight: 1, Forward: director.DR}}},
+			director.Policy{Quorum: 1, Drain: 30 * time.Second, Sorry: director.Server{Address: sorry, Spec: director.ServerSpec{Weight: 1, Forward: director.DR}}},
 		},
 		{
 			"a quorum beyond what is configured, with weights from the check",
-			"forward = \"dr\"\nquorum = 100\ncheck = { type = \"http\", weight_header = \"x-weight\" }", director.Policy{Quorum: 100},
+			"forward = \"dr\"\nquorum = 100\ncheck = { type = \"http\", weight_header = \"x-weight\" }", director.Policy{Quorum: 100, Drain: 30 * time.Second},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -160,7 +160,7 @@ var serviceKeys = []key{
 	{name: "sorry", kind: text, fallback: ""},
 	{name: "sorry_forward", kind: text, derived: "that of the service", choice: forwards},
 	{name: "while_unhealthy", kind: text, fallback: "remove", choice: []string{"remove", "weight-zero"}},
-	{name: "drain", kind: length, fallback: time.Duration(0), max: sec(7 * 86400), step: time.Millisecond},
+	{name: "drain", kind: length, fallback: 30 * time.Second, max: sec(7 * 86400), step: time.Millisecond},
 	{name: "slow_start", kind: length, fallback: time.Duration(0), max: sec(86400), step: time.Millisecond},
 	{name: "alpha", kind: boolean, fallback: false},
 	{name: "omega", kind: text, fallback: "remove", choice: []string{"remove", "keep"}},
