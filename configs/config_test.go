@@ -183,7 +183,7 @@ func TestService(t *testing.T) {
 			serverSpec: director.ServerSpec{Weight: 1, Forward: director.NAT},
 		}, {
 			name: "IPv6", in: `address = "[fd00::100]:80"`, server: `address = "[fd00::1]:80", forward = "tun", weight = 65535, tunnel = { type = "ipip" }`,
-			key:        director.ServiceKey{Protocol: director.TCP, Address: v6, IPv6: true},
+			key:        director.ServiceKey{Protocol: director.TCP, Address: v6},
 			spec:       director.ServiceSpec{Scheduler: "wlc", Mask: 128},
 			serverSpec: director.ServerSpec{Weight: 65535, Forward: director.TUN},
 		}, {
@@ -239,7 +239,7 @@ func TestService(t *testing.T) {
 			name:       "GRE, the other way",
 			in:         `address = "[fd00::100]:80"`,
 			server:     `address = "10.0.0.1:80", forward = "tun", tunnel = { type = "gre", checksum = "checksum" }`,
-			key:        director.ServiceKey{Protocol: director.TCP, Address: v6, IPv6: true},
+			key:        director.ServiceKey{Protocol: director.TCP, Address: v6},
 			spec:       director.ServiceSpec{Scheduler: "wlc", Mask: 128},
 			serverSpec: director.ServerSpec{Weight: 1, Forward: director.TUN, Tunnel: director.Tunnel{Type: director.GRE, Checksum: director.Checksum}},
 		},

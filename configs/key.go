@@ -27,7 +27,7 @@ type group []director.ServiceKey
 // families reports which there are.
 func (g group) families() (v4, v6 bool) {
 	for _, k := range g {
-		v4, v6 = v4 || !k.IPv6, v6 || k.IPv6
+		v4, v6 = v4 || !k.Is6(), v6 || k.Is6()
 	}
 	return v4, v6
 }
@@ -111,7 +111,7 @@ func (b *builder) serviceKeys(r *record, t *serviceTables) group {
 		}
 		for a := first.Addr(); ; a = a.Next() {
 			ap := netip.AddrPortFrom(a, first.Port())
-			if !add(director.ServiceKey{Protocol: protocols[r.text("protocol")], Address: ap, IPv6: a.Is6()}, line) || a == last {
+			if !add(director.ServiceKey{Protocol: protocols[r.text("protocol")], Address: ap}, line) || a == last {
 				return
 			}
 		}

@@ -90,7 +90,7 @@ func TestGroups(t *testing.T) {
 				switch {
 				case k.FWMark == 0:
 					got = append(got, k.Address.String())
-					if k.Protocol != director.TCP || k.IPv6 != k.Address.Addr().Is6() {
+					if k.Protocol != director.TCP || k.IPv6 {
 						t.Errorf("key %+v", k)
 					}
 				case k.IPv6:

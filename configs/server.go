@@ -157,7 +157,7 @@ func (b *builder) serverAddress(sr *record) (netip.AddrPort, bool) {
 func (b *builder) checkReach(r *record, field, method string, to netip.AddrPort, g group) {
 	server, port := to.Addr(), to.Port()
 	for _, k := range g {
-		if server.Is6() == k.IPv6 {
+		if server.Is6() == k.Is6() {
 			continue
 		}
 		if method != "tun" {

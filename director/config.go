@@ -72,7 +72,7 @@ type ServiceKey struct {
 	Protocol Protocol
 	Address  netip.AddrPort
 	FWMark   uint32
-	IPv6     bool // of a fwmark service; otherwise as Address is
+	IPv6     bool // of a fwmark service; never of another, of which Address says it: one service has one key
 }
 
 // Key names an entry of the IPVS table: a service (Server is the zero

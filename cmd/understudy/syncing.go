@@ -52,7 +52,7 @@ func forwarding(s director.Service, add func(*genl.Service, []genl.Destination))
 		if k.FWMark == 0 {
 			id.Protocol, id.Address, id.Port = uint16(k.Protocol), k.Address.Addr(), k.Address.Port()
 		}
-		if k.IPv6 || k.Address.Addr().Is6() {
+		if k.Is6() {
 			id.Family = unix.AF_INET6
 		}
 		add(&genl.Service{ServiceID: id}, dests)

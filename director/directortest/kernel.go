@@ -223,6 +223,9 @@ func (k *Kernel) deleteAddress(key director.AddrKey) error {
 
 func (k *Kernel) newService(key director.ServiceKey, s director.ServiceSpec) error {
 	e := director.Key{Service: key}
+	if key.FWMark == 0 && key.IPv6 {
+		return unix.EINVAL // no listing names it like this
+	}
 	if _, ok := k.table[e]; ok {
 		return unix.EEXIST
 	}

@@ -27,13 +27,14 @@ const (
 	maskOdd = 255
 )
 
-// possible reports whether the kernel can have a service named k.
+// possible reports whether the kernel can have a service named k: whether List
+// can return it.
 func possible(k director.ServiceKey) bool {
 	addr := k.Address.Addr()
 	if k.FWMark != 0 {
 		return k.Protocol == 0 && !addr.IsValid()
 	}
-	return k.Protocol != 0 && addr.IsValid() && !addr.Is4In6() && addr.Zone() == ""
+	return k.Protocol != 0 && !k.IPv6 && addr.IsValid() && !addr.Is4In6() && addr.Zone() == ""
 }
 
 // check refuses what the kernel would misunderstand.

@@ -58,12 +58,25 @@ func parseLedger[K Named](b []byte) ([]K, error) {
 	if file.Version != ledgerVersion {
 		return nil, fmt.Errorf("version %d is not %d", file.Version, ledgerVersion)
 	}
-	for _, k := range file.Keys {
+	for i, k := range file.Keys {
+		k = spelled(k)
+		file.Keys[i] = k
 		if !nameable(k) {
 			return nil, fmt.Errorf("it names %v, which cannot exist", k)
 		}
 	}
 	return file.Keys, nil
+}
+
+// spelled returns k as List spells it. A ledger may say the family of an address
+// that says it by itself; taken as it is, the name would be that of a service
+// which no configuration names, and the one in service would be removed.
+func spelled[K Named](k K) K {
+	if s, ok := any(k).(director.ServiceKey); ok && s.FWMark == 0 {
+		s.IPv6 = false
+		return any(s).(K)
+	}
+	return k
 }
 
 // nameable reports whether the kernel can have an object named k.

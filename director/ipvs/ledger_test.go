@@ -60,6 +60,15 @@ func TestLedgerFileIsPlain(t *testing.T) {
 	testLedger(t, path+"2", a, []director.AddrKey{{Link: "eth0", Prefix: mustPrefix("192.0.2.1/24")}, {Link: "eth1", Prefix: mustPrefix("2001:db8::1/64")}})
 }
 
+// TestLedgerNamesWhatIsListed has the family of an address said twice.
+func TestLedgerNamesWhatIsListed(t *testing.T) {
+	keys, err := parseLedger[director.ServiceKey]([]byte(`{"version":1,"keys":[{"Protocol":6,"Address":"[2001:db8::1]:80","IPv6":true},{"FWMark":3,"Address":"","IPv6":true}]}`))
+	want := []director.ServiceKey{tcp("[2001:db8::1]:80"), {FWMark: 3, IPv6: true}}
+	if err != nil || !slices.Equal(keys, want) {
+		t.Errorf("the ledger names %v, %v, want %v", keys, err, want)
+	}
+}
+
 func FuzzParseLedger(f *testing.F) {
 	f.Add([]byte(`{"version":1,"keys":[{"Protocol":6,"Address":"192.0.2.1:80","FWMark":0,"IPv6":false}]}`))
 	f.Add([]byte(`{"version":1,"keys":[{"Protocol":0,"Address":"","FWMark":7,"IPv6":true},null]}`))
