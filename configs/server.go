@@ -98,6 +98,7 @@ func (b *builder) serverSpec(sr, service *record) director.ServerSpec {
 		switch {
 		case spec.Upper == 0 && spec.Lower > 0:
 			sr.warn("min_connections", "min_connections has no effect without max_connections; set it or remove this")
+			spec.Lower = 0 // with it the kernel would refuse the server
 		case spec.Lower > spec.Upper:
 			sr.problem("min_connections", "min_connections = %d is more than max_connections = %d; lower it", spec.Lower, spec.Upper)
 		}

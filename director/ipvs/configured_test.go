@@ -47,6 +47,7 @@ min_connections = 5
 [[service.server]]
 address = "[2001:db8::102]:80"
 forward = "local"
+min_connections = 5
 
 [[service]]
 name = "sip"
