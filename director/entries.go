@@ -41,6 +41,7 @@ type entryLane struct {
 	listing  bool                // one is under way
 	touched  map[ServiceKey]bool // changed since it began
 	unsure   bool                // a change has failed since it began: whether it shows that, nobody knows
+	skipped  bool                // a service was deleted since it began: it may have passed over others
 	blind    error               // why the table could not be listed when that was last tried
 	due      time.Time           // when to list again; zero: nothing is planned after the listing under way
 	backoff  time.Duration
@@ -182,7 +183,7 @@ func (l *entryLane) wantsListing(now time.Time) bool {
 
 // begin lists the table in a goroutine of its own.
 func (l *entryLane) begin(ctx context.Context, wg *sync.WaitGroup) {
-	l.listing, l.touched, l.unsure, l.due = true, map[ServiceKey]bool{}, false, time.Time{}
+	l.listing, l.touched, l.unsure, l.skipped, l.due = true, map[ServiceKey]bool{}, false, false, time.Time{}
 	wg.Go(func() { l.listings <- l.list(ctx) })
 }
 

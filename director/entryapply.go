@@ -80,6 +80,7 @@ func (l *entryLane) note(k *look, done []Change[Key, Spec], failed map[Key]error
 		}
 		l.have.remove(c.Key)
 		if c.Key.IsService() {
+			l.skipped = l.skipped || l.listing
 			l.ledger.remove(c.Key.Service)
 		}
 	}

@@ -18,7 +18,7 @@ type look struct {
 	now     time.Time
 	all     bool           // every service
 	listed  bool           // the table was just listed
-	unsure  bool           // a change has failed since the listing began
+	unsure  bool           // a change has failed since the listing began, or made it pass something over
 	was     holdings       // what the kernel was left with before it was listed; nil: not known
 	hinted  map[*pool]bool // where something may have changed
 	wait    []waiter
@@ -132,7 +132,16 @@ func (l *entryLane) observe(ctx context.Context, k *look, listed *listing) error
 				delete(listed.have, service)
 			}
 		}
-		k.was, k.unsure = l.have, l.unsure
+		if l.skipped {
+			// The kernel goes on by position: what it had not shown yet
+			// has moved up, and some of it out of sight.
+			for service, h := range l.have {
+				if listed.have[service] == nil {
+					listed.have[service] = h
+				}
+			}
+		}
+		k.was, k.unsure = l.have, l.unsure || l.skipped
 	case l.have == nil:
 		l.due = time.Time{}
 		got := l.list(ctx)

@@ -17,7 +17,7 @@ func (d *Director) PassEntries(ctx context.Context) error {
 	if l.have == nil {
 		return l.pass(ctx, nil)
 	}
-	l.listing, l.touched, l.unsure = true, map[ServiceKey]bool{}, false
+	l.listing, l.touched, l.unsure, l.skipped = true, map[ServiceKey]bool{}, false, false
 	got := l.list(ctx)
 	return l.pass(ctx, &got)
 }

@@ -3,6 +3,7 @@ package director_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"sync"
 	"testing"
@@ -23,7 +24,8 @@ type troubled struct {
 	deaf bool  // connections are not counted
 	mute error // changes are made, and nobody knows which
 	list error
-	slow time.Duration // from the moment that a listing shows to its end
+	slow time.Duration        // from the moment that a listing shows to its end
+	miss *director.ServiceKey // what listings that begin now pass over
 }
 
 func (b *troubled) set(f func()) {
@@ -34,12 +36,15 @@ func (b *troubled) set(f func()) {
 
 func (b *troubled) List(ctx context.Context) (map[director.Key]director.Spec, error) {
 	b.mu.Lock()
-	slow, err := b.slow, b.list
+	slow, err, miss := b.slow, b.list, b.miss
 	b.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
 	list, err := b.Balancer.List(ctx)
+	if miss != nil {
+		maps.DeleteFunc(list, func(k director.Key, _ director.Spec) bool { return k.Service == *miss })
+	}
 	select {
 	case <-time.After(slow):
 	case <-ctx.Done():
@@ -174,6 +179,41 @@ func TestAServiceIsMissedWhileAServerOfItIsDrained(t *testing.T) {
 		synctest.Wait()
 		if !s.holds(director.Key{Service: other}) {
 			t.Error("the service is missing after 5 s")
+		}
+	})
+}
+
+// TestAListingIsOvertakenByADeletion has the kernel pass over a service because
+// we have deleted another one meanwhile.
+func TestAListingIsOvertakenByADeletion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b, config := troubledStage(t, 3)
+		missed := config.Services[1].Keys[0]
+		b.set(func() { b.slow, b.miss = time.Second, &missed })
+		time.Sleep(2500 * time.Millisecond) // a listing is under way
+		b.set(func() { b.slow, b.miss = 0, nil })
+		s.kernel.EntryJournal()
+		config.Services = config.Services[:2]
+		s.d.Set(config)
+		time.Sleep(700 * time.Millisecond) // it has ended
+		synctest.Wait()
+		if n := s.lines("repaired drift"); n != 0 {
+			t.Errorf("%d lines about drift, want none", n)
+		}
+		if j := s.kernel.EntryJournal(); len(j) != 1 || j[0].Op != director.Delete {
+			t.Errorf("%d changes, want the deletion: %v", len(j), j)
+		}
+		// What somebody else has done meanwhile is seen soon.
+		b.set(func() { b.slow = time.Second })
+		time.Sleep(2 * time.Second)
+		config.Services = config.Services[:1]
+		s.kernel.ByHand(func(h directortest.Hand) { _ = h.Delete(keyOf(config.Services[0], 3)) })
+		s.d.Set(config)
+		b.set(func() { b.slow = 0 })
+		time.Sleep(1500 * time.Millisecond)
+		synctest.Wait()
+		if !s.holds(keyOf(config.Services[0], 3)) {
+			t.Error("what was deleted by hand is not back")
 		}
 	})
 }

@@ -25,7 +25,8 @@
 //
 // A dump of more than one part, 32 KiB, is not one moment's view: the kernel
 // goes on by position and does not mark a dump of IPVS that was overtaken by a
-// change, so one entry may be missing or there twice. Callers look again.
+// change, so an entry may be missing for each that was deleted meanwhile, and one
+// may be there twice. Callers look again.
 //
 // A message to the number of an IPVS that is gone gets ENOENT, as does one that
 // names a scheduler that is missing. A Conn asks for the number again before it
