@@ -57,3 +57,17 @@ func failures[K comparable](err error) (byKey map[K]error, rest []error) {
 	walk(err)
 	return byKey, rest
 }
+
+// briefLimit bounds the errors that brief tells one by one.
+const briefLimit = 5
+
+// brief returns the text of an error of Apply. Of many failures it tells the
+// first ones: a table may have ten thousand, and each object shows its own.
+func brief(err error) string {
+	e, joined := err.(interface{ Unwrap() []error })
+	if !joined || len(e.Unwrap()) <= briefLimit {
+		return err.Error()
+	}
+	all := e.Unwrap()
+	return fmt.Sprintf("%v\nand %d more", errors.Join(all[:briefLimit]...), len(all)-briefLimit)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -279,6 +280,30 @@ func TestAttend(t *testing.T) {
 		}
 		if got := s.d.Status(t.Context()); got.IPVSLane.Err != "" || !s.d.Loaded() {
 			t.Errorf("status has %q, loaded %v", got.IPVSLane.Err, s.d.Loaded())
+		}
+	})
+}
+
+// TestStatusOfManyFailures has every change of a table fail.
+func TestStatusOfManyFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c, _ := settledStage(t, 0)
+		config := farm(50)
+		c.mu.Lock()
+		c.fail = map[director.Key]error{}
+		for key := range directortest.Full(config) {
+			c.fail[key] = errors.New("refused")
+		}
+		c.mu.Unlock()
+		s.d.Set(config)
+		synctest.Wait()
+		got := s.d.Status(t.Context())
+		lines := strings.Split(got.IPVSLane.Err, "\n")
+		if len(lines) != 6 || lines[0] != "create tcp 192.0.0.1:80: refused" || lines[5] != "and 545 more" {
+			t.Errorf("the lane says %q", lines)
+		}
+		if got.Services[49].Servers[9].Err != "refused" {
+			t.Errorf("the last server says %q", got.Services[49].Servers[9].Err)
 		}
 	})
 }

@@ -110,7 +110,7 @@ func (l *entryLane) publish(k *look, err error) {
 	switch {
 	case errors.Is(err, errNotReady):
 	case err != nil:
-		l.lane.Err = err.Error()
+		l.lane.Err = brief(err)
 	case l.blind != nil:
 		l.lane.Err = l.blind.Error()
 	case len(l.failed) == 0:

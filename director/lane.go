@@ -259,7 +259,7 @@ func (l *lane[K, V]) publish(v view[K, V], began time.Time, err error) {
 		v.lane.Began, v.lane.Took = began, time.Since(began)
 	}
 	if err != nil {
-		v.lane.Err = err.Error()
+		v.lane.Err = brief(err)
 	}
 	l.view = v
 }
