@@ -75,7 +75,11 @@ var operations = map[director.Op][2]genl.Op{
 
 // operation returns what the kernel is asked to do for c; 0 for nothing.
 func operation(c change) (genl.Op, error) {
-	if c.Op == director.Delete && !possible(c.Key.Service) {
+	switch {
+	case c.Op != director.Delete || possible(c.Key.Service):
+	case c.Key.IsService() && listable(c.Key.Service):
+		return genl.DelService, nil // an exclusive table has no room for it
+	default:
 		return 0, nil // a damaged ledger may name it
 	}
 	if err := check(c); err != nil {

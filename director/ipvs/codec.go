@@ -27,14 +27,19 @@ const (
 	maskOdd = 255
 )
 
-// possible reports whether the kernel can have a service named k: whether List
-// can return it.
-func possible(k director.ServiceKey) bool {
+// listable reports whether List can return k. The kernel takes more than can be
+// wanted of it: any protocol, and IPv4 in the form of IPv6.
+func listable(k director.ServiceKey) bool {
 	addr := k.Address.Addr()
 	if k.FWMark != 0 {
 		return k.Protocol == 0 && !addr.IsValid()
 	}
-	return k.Protocol != 0 && !k.IPv6 && addr.IsValid() && !addr.Is4In6() && addr.Zone() == ""
+	return !k.IPv6 && addr.IsValid() && addr.Zone() == ""
+}
+
+// possible reports whether a service named k can be wanted.
+func possible(k director.ServiceKey) bool {
+	return listable(k) && (k.FWMark != 0 || k.Protocol != 0 && !k.Address.Addr().Is4In6())
 }
 
 // check refuses what the kernel would misunderstand.

@@ -96,6 +96,29 @@ func TestKernelManyChanges(t *testing.T) {
 	}
 }
 
+// TestKernelDeletesWhatNobodyWants finds services that no configuration can name.
+func TestKernelDeletesWhatNobodyWants(t *testing.T) {
+	table, c := needKernel(t), needConn(t)
+	odd := genl.Service{ServiceID: genl.ServiceID{Family: unix.AF_INET6, Protocol: 6, Address: netip.MustParseAddr("::ffff:192.0.2.1"), Port: 80}, Scheduler: "rr", Netmask: 128}
+	none := genl.Service{ServiceID: webID(80), Scheduler: "rr", Netmask: 0xffffffff}
+	none.Protocol = 0
+	done(t, c, genl.Message{Op: genl.NewService, Service: odd}, genl.Message{Op: genl.NewService, Service: none})
+	list, err := table.List(t.Context())
+	if err != nil || len(list) != 2 {
+		t.Fatalf("List = %v, %v, want two services", list, err)
+	}
+	var changes []director.Change[director.Key, director.Spec]
+	for k := range list {
+		changes = append(changes, director.Change[director.Key, director.Spec]{Op: director.Delete, Key: k})
+	}
+	if err := table.Apply(t.Context(), changes); err != nil {
+		t.Error(err)
+	}
+	if list, err := table.List(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("after their deletion List = %v, %v", list, err)
+	}
+}
+
 // TestKernelListing compares the time that listing takes with the older
 // library's, in one run.
 func TestKernelListing(t *testing.T) {

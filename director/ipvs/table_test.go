@@ -60,6 +60,10 @@ func TestApplyMessages(t *testing.T) {
 			ops{{genl.SetService, genl.SetDest}, {genl.NewService, genl.NewDest}}},
 		{"deletion of what is absent", []change{with(director.Delete, create(mail, "")), with(director.Delete, createServer(web, "192.0.2.9:80", 0))},
 			ops{{genl.DelService, genl.DelDest}}},
+		{"deletion of what nobody can want", []change{
+			with(director.Delete, create(tcp("[::ffff:192.0.2.1]:80"), "")),
+			with(director.Delete, create(director.ServiceKey{Address: netip.MustParseAddrPort("192.0.2.1:80")}, "")),
+		}, ops{{genl.DelService, genl.DelService}}},
 		{"what cannot exist", []change{with(director.Delete, create(director.ServiceKey{}, ""))}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
