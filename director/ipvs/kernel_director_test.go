@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/configs"
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/directortest"
 	"github.com/understudy-ha/understudy/director/ipvs"
@@ -76,6 +78,38 @@ func newDirector(table *ipvs.Table, dir string) *director.Director {
 		ServiceLedger: ipvs.NewLedger[director.ServiceKey](filepath.Join(dir, "services")),
 		Log:           slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
+}
+
+// TestKernelConfigured shows that what the kernel holds is spelled as the
+// configuration is: nothing is found to differ.
+func TestKernelConfigured(t *testing.T) {
+	table := needKernel(t)
+	c, err := configs.Load("testdata/everykind.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Director.Exclusive = true
+	d := newDirector(table, t.TempDir())
+	d.Set(c.Director)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	time.Sleep(5 * time.Second) // two listings after the first
+	list, err := table.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := directortest.Full(c.Director); !maps.Equal(want, list) {
+		t.Errorf("the table differs (-want +got):\n%s", cmp.Diff(directortest.FormatEntries(want), directortest.FormatEntries(list)))
+	}
+	if lane := d.Status(t.Context()).IPVSLane; lane.Changes != uint64(len(list)) || lane.Repairs != 0 || lane.Err != "" {
+		t.Errorf("%d changes for %d entries, %d repairs, error %q", lane.Changes, len(list), lane.Repairs, lane.Err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 // narrow is another configuration: some services of wide are gone, some differ.
