@@ -232,6 +232,8 @@ func (p *pass) reason(s step, err error, refused bool) error {
 		return fmt.Errorf("its service does not exist: %w", err)
 	case !service && errors.Is(err, unix.EINVAL) && mixed(c.Key):
 		return fmt.Errorf("a server of another address family than its service is refused by kernels that cannot, and while a synchronisation daemon runs: %w", err)
+	case !service && errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("the kernel takes servers at unicast addresses only, at link-local ones only if they are its own: %w", err)
 	}
 	return explain(err)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,6 +117,22 @@ func TestKernelDeletesWhatNobodyWants(t *testing.T) {
 	}
 	if list, err := table.List(t.Context()); err != nil || len(list) != 0 {
 		t.Errorf("after their deletion List = %v, %v", list, err)
+	}
+}
+
+// TestKernelRefusedAddresses shows that an operator reads why.
+func TestKernelRefusedAddresses(t *testing.T) {
+	table := needKernel(t)
+	for service, server := range map[string]string{"192.0.2.1:80": "224.0.0.1:80", "[2001:db8::1]:80": "[fe80::1]:80"} {
+		web := directortest.Service(director.TCP, service)
+		key := director.Key{Service: web, Server: netip.MustParseAddrPort(server)}
+		err := table.Apply(t.Context(), []director.Change[director.Key, director.Spec]{
+			{Op: director.Create, Key: director.Key{Service: web}, New: director.Spec{Service: director.ServiceSpec{Scheduler: "rr"}}},
+			{Op: director.Create, Key: key, New: director.Spec{Server: director.ServerSpec{Weight: 1, Forward: director.NAT}}},
+		})
+		if !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), "unicast") {
+			t.Errorf("a server at %s: %v", server, err)
+		}
 	}
 }
 

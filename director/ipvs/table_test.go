@@ -117,6 +117,14 @@ func TestApplyReasons(t *testing.T) {
 		}, []change{create(web, "rr"), mixed}, []string{
 			`create tcp 192.0.2.1:80 -> [2001:db8::2]:80: a server of another address family than its service is refused by kernels that cannot, and while a synchronisation daemon runs: invalid argument`,
 		}},
+		{"an address that cannot be a server's", func(m genl.Message) error {
+			if m.Op == genl.NewDest {
+				return unix.EINVAL
+			}
+			return nil
+		}, []change{create(web, "rr"), createServer(web, "192.0.2.255:80", 1)}, []string{
+			`create tcp 192.0.2.1:80 -> 192.0.2.255:80: the kernel takes servers at unicast addresses only, at link-local ones only if they are its own: invalid argument`,
+		}},
 		{"somebody else", func(m genl.Message) error {
 			return map[genl.Op]error{genl.NewService: unix.EEXIST, genl.SetService: unix.ESRCH}[m.Op]
 		}, []change{create(web, "rr")}, []string{`create tcp 192.0.2.1:80: somebody else keeps creating and deleting it`}},
