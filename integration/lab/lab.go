@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -155,7 +156,13 @@ func (n *Node) Route(to, via string) {
 }
 
 // Address adds an address to one of the node's interfaces.
-func (n *Node) Address(ifname, prefix string) {
+func (n *Node) Address(ifname, prefix string) { n.address(ifname, prefix, false) }
+
+// Shared adds an IPv6 address that others have too: the node sends nothing from
+// it that it may send from another.
+func (n *Node) Shared(ifname, prefix string) { n.address(ifname, prefix, true) }
+
+func (n *Node) address(ifname, prefix string, deprecated bool) {
 	n.lab.tb.Helper()
 	link, err := n.nl.LinkByName(ifname)
 	if err != nil {
@@ -163,6 +170,12 @@ func (n *Node) Address(ifname, prefix string) {
 	}
 	addr, err := netlink.ParseAddr(prefix)
 	if err == nil {
+		if addr.IP.To4() == nil {
+			addr.Flags = unix.IFA_F_NODAD // usable at once
+		}
+		if deprecated {
+			addr.ValidLft, addr.PreferedLft = math.MaxUint32, 0
+		}
 		err = n.nl.AddrAdd(link, addr)
 	}
 	if err != nil {

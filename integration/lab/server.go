@@ -57,7 +57,7 @@ func (n *Node) Serve(tcp, udp []string) *Server {
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 30 * time.Second}
 	for _, addr := range tcp {
 		n.Must("listen on "+addr, func() error {
-			ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp4", addr)
+			ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 			if err != nil {
 				return err
 			}
@@ -157,24 +157,6 @@ func (n *Node) HoldVIP(vip netip.Addr) {
 	n.Address("lo", vip.String()+"/32")
 }
 
-// Decapsulate makes the node a real server behind an IP-in-IP tunnel.
-func (n *Node) Decapsulate(vip netip.Addr) {
-	n.lab.tb.Helper()
-	link, err := n.nl.LinkByName("tunl0")
-	if err == nil {
-		err = n.nl.LinkSetUp(link)
-	}
-	if err != nil {
-		n.lab.tb.Fatalf("bring up tunl0 on %s: %v", n.Name, err)
-	}
-	// The inner source is the client's, and no route to it leads back here.
-	n.Sysctl("net.ipv4.conf.all.rp_filter", "0")
-	n.Sysctl("net.ipv4.conf.tunl0.rp_filter", "0")
-	n.Sysctl("net.ipv4.conf.all.arp_ignore", "1")
-	n.Sysctl("net.ipv4.conf.all.arp_announce", "2")
-	n.Address("tunl0", vip.String()+"/32")
-}
-
 // Get requests a page over a connection of its own, with a time limit.
 func (n *Node) Get(url string, timeout time.Duration) (Answer, error) {
 	var a Answer
@@ -202,7 +184,7 @@ func (n *Node) Client(timeout time.Duration) *http.Client {
 				var c net.Conn
 				err := n.Do(func() error {
 					var err error
-					c, err = new(net.Dialer).DialContext(ctx, "tcp4", addr)
+					c, err = new(net.Dialer).DialContext(ctx, "tcp", addr) // an address: one attempt, on this thread
 					return err
 				})
 				return c, err
