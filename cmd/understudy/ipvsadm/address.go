@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/director/ipvs/genl"
 )
 
 const ipv4 = unix.AF_INET
@@ -31,6 +33,15 @@ func family(a netip.Addr) uint16 {
 		return unix.AF_INET
 	}
 	return unix.AF_INET6
+}
+
+// portProtocol names the protocol whose names the ports of a service go by: with
+// a firewall mark, which has every protocol, that is TCP.
+func portProtocol(id genl.ServiceID) string {
+	if id.FWMark != 0 {
+		return protocolName(unix.IPPROTO_TCP)
+	}
+	return protocolName(id.Protocol)
 }
 
 // protocolName names a protocol as /etc/services does; a service with a
@@ -187,9 +198,7 @@ func (n *Names) portNumber(s string, has bool, protocol string) (*uint16, error)
 		if p, ok := n.Ports.Number(s, protocol); ok {
 			return &p, nil
 		}
-		if protocol != "" {
-			return nil, fmt.Errorf("there is no %s service %q in %s; write the port as a number", protocol, s, servicesFile)
-		}
+		return nil, fmt.Errorf("there is no %s service %q in %s; write the port as a number", protocol, s, servicesFile)
 	}
 	return nil, fmt.Errorf("%q is no port; write a number from 0 to 65535", s)
 }

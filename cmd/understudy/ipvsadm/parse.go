@@ -151,7 +151,7 @@ func (p *parser) serviceID(id *genl.ServiceID) error {
 	}
 	id.Protocol = map[string]uint16{"tcp-service": unix.IPPROTO_TCP, "udp-service": unix.IPPROTO_UDP,
 		"sctp-service": unix.IPPROTO_SCTP}[w.long]
-	a, port, err := p.names.address(p.ctx, w.value, protocolName(id.Protocol))
+	a, port, err := p.names.address(p.ctx, w.value, portProtocol(*id))
 	if err != nil {
 		return misuse("%s %q: %w", w.typed, w.value, err)
 	}

@@ -97,6 +97,7 @@ func TestParse(t *testing.T) {
 			d.Method, d.TunnelType, d.TunnelFlag = genl.Tunnelled, 2, 1
 		})},
 		{"-a -f 5 -r 10.0.0.1:81", server(mark(5, unix.AF_INET), func(d *genl.Destination) { d.Port = 81 })},
+		{"-a -f 5 -r 10.0.0.1:http", server(mark(5, unix.AF_INET), func(d *genl.Destination) { d.Port = 80 })},
 		{"-d -t 192.0.2.1:80 -r 10.0.0.1:81", ipvsadm.Command{Verb: ipvsadm.DeleteServer, Named: true, Service: genl.Service{ServiceID: tcp},
 			Dest: genl.Destination{Address: mustAddr("10.0.0.1"), Port: 81}}},
 
@@ -140,6 +141,7 @@ func TestParseErrors(t *testing.T) {
 		{"-A -t 192.0.2.1:65536", 2, "write a number from 0 to 65535"},
 		{"-A -t 192.0.2.1:nosuch", 2, `no tcp service "nosuch"`},
 		{"-A -u 192.0.2.1:http", 2, `no udp service "http"`},
+		{"-a -f 5 -r 10.0.0.1:nosuch", 2, `no tcp service "nosuch"`},
 		{"-A -t nosuch:80", 2, `no host "nosuch"`},
 		{"-A -t sixvip:80", 2, "IPv4"},
 		{"-A -t ho/st:80", 2, "neither an address nor a host name"},

@@ -10,7 +10,7 @@ import (
 // server reads what -a, -e and -d say of a real server of the service id.
 func (p *parser) server(id genl.ServiceID, d *genl.Destination) error {
 	w := p.by[serverGroup]
-	a, port, err := p.names.address(p.ctx, w.value, protocolName(id.Protocol))
+	a, port, err := p.names.address(p.ctx, w.value, portProtocol(id))
 	if err != nil {
 		return misuse("%s %q: %w", w.typed, w.value, err)
 	}
