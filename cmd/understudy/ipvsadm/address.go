@@ -93,8 +93,8 @@ func maskText(n uint32) string {
 }
 
 // address reads ADDRESS[:PORT], [ADDRESS][:PORT], an IPv6 address without a
-// port, or names in the places of an IPv4 address and of the port. The port is
-// nil if there is none.
+// port, or names in the places of the address and of the port. The port is nil
+// if there is none.
 func (n *Names) address(ctx context.Context, s, protocol string) (netip.Addr, *uint16, error) {
 	host, port, hasPort := s, "", false
 	if inner, ok := strings.CutPrefix(s, "["); ok {
@@ -105,9 +105,9 @@ func (n *Names) address(ctx context.Context, s, protocol string) (netip.Addr, *u
 		if port, hasPort = strings.CutPrefix(after, ":"); !hasPort && after != "" {
 			return netip.Addr{}, nil, fmt.Errorf("do not know what %q after the address is; write [ADDRESS]:PORT", after)
 		}
-		a, err := netip.ParseAddr(host)
-		if err != nil || !a.Is6() || a.Zone() != "" {
-			return netip.Addr{}, nil, fmt.Errorf("%q is no IPv6 address; only those go in brackets", host)
+		a, err := n.host6(ctx, host)
+		if err != nil {
+			return netip.Addr{}, nil, err
 		}
 		p, err := n.portNumber(port, hasPort, protocol)
 		return a, p, err
@@ -144,7 +144,20 @@ func (n *Names) host(ctx context.Context, s string) (netip.Addr, error) {
 	case !hostName(s):
 		return netip.Addr{}, fmt.Errorf("%q is neither an address nor a host name; write ADDRESS[:PORT]", s)
 	}
-	return n.lookup(ctx, s)
+	return n.lookup(ctx, s, "ip4")
+}
+
+// host6 reads what stands in brackets: an IPv6 address, or a name, as a listing
+// and -S without -n have it there.
+func (n *Names) host6(ctx context.Context, s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	switch {
+	case err == nil && a.Is6() && a.Zone() == "":
+		return a, nil
+	case err == nil, s == "", numeric(s), !hostName(s):
+		return netip.Addr{}, fmt.Errorf("%q is no IPv6 address and no name of a host; only those go in brackets", s)
+	}
+	return n.lookup(ctx, s, "ip6")
 }
 
 // numeric reports whether s was meant as an IPv4 address: its last label is a

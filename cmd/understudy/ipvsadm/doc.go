@@ -24,6 +24,8 @@
 //   - An IPv4 address has four numbers: 10.1 is refused, as is 10.0.0.010, and
 //     is never looked up as a name. Numbers are digits. A bracketed IPv6 address
 //     needs no port.
+//   - A name in brackets is that of an IPv6 address. ipvsadm prints such names,
+//     but does not read them, so what its -S prints without -n it may refuse.
 //   - -R reads and checks all rules before it changes anything, so rules with a
 //     mistake change nothing, and sends them to the kernel together. Rules that
 //     the kernel refuses do not stop those after them, but the status tells.

@@ -21,7 +21,7 @@ The first option says what to do:
   -h, --help
   -v, --version
 
-SERVICE, ADDRESS:PORT or [ADDRESS]:PORT, names of hosts (IPv4) and ports too:
+SERVICE, ADDRESS:PORT or [ADDRESS]:PORT, names of hosts (in brackets: IPv6) and ports too:
   -t, --tcp-service ADDRESS:PORT
   -u, --udp-service ADDRESS:PORT
       --sctp-service ADDRESS:PORT

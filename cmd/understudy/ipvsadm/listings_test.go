@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,19 +51,21 @@ func systemNames() *ipvsadm.Names { return ipvsadm.SystemNames() }
 // hosts looks names up in a file such as /etc/hosts.
 type hosts []string
 
-func (h hosts) LookupNetIP(_ context.Context, _, host string) (found []netip.Addr, err error) {
+func (h hosts) LookupNetIP(_ context.Context, network, host string) (found []netip.Addr, err error) {
+	err = &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 	for _, line := range h {
 		f := strings.Fields(line)
-		if a := mustAddr(f[0]); a.Is4() {
-			for _, name := range f[1:] {
-				if name == host {
-					found = append(found, a)
-				}
-			}
+		if !slices.Contains(f[1:], host) {
+			continue
+		}
+		if a := mustAddr(f[0]); a.Is4() == (network == "ip4") {
+			found = append(found, a)
+		} else { // as the net package has it
+			err = &net.AddrError{Err: "no suitable address found", Addr: host}
 		}
 	}
-	if found == nil {
-		err = &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	if found != nil {
+		err = nil
 	}
 	return found, err
 }

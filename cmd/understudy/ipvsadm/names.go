@@ -48,27 +48,28 @@ func SystemNames() *Names {
 	return n
 }
 
-// lookup returns the first IPv4 address of a host.
-func (n *Names) lookup(ctx context.Context, name string) (netip.Addr, error) {
+// lookup returns the first address of a host in network, "ip4" or "ip6".
+func (n *Names) lookup(ctx context.Context, name, network string) (netip.Addr, error) {
 	if n.Resolver == nil {
 		return netip.Addr{}, fmt.Errorf("%q is no address", name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
 	defer cancel()
-	list, err := n.Resolver.LookupNetIP(ctx, "ip4", name)
-	if err != nil {
-		var dns *net.DNSError
-		if errors.As(err, &dns) && dns.IsNotFound {
-			return netip.Addr{}, fmt.Errorf("there is no host %q with an IPv4 address; write the address", name)
-		}
+	list, err := n.Resolver.LookupNetIP(ctx, network, name)
+	var dns *net.DNSError
+	var none *net.AddrError // it has addresses, of the other family
+	if err != nil && !errors.As(err, &none) && !(errors.As(err, &dns) && dns.IsNotFound) {
 		return netip.Addr{}, fmt.Errorf("look up host %q: %w; write the address", name, err)
 	}
 	for _, a := range list {
-		if a = a.Unmap(); a.Is4() {
+		if a = a.Unmap(); a.Is4() == (network == "ip4") && a.Zone() == "" {
 			return a, nil
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("host %q has no IPv4 address; write the address", name)
+	if network == "ip6" {
+		return netip.Addr{}, fmt.Errorf("there is no host %q with an IPv6 address; write the address", name)
+	}
+	return netip.Addr{}, fmt.Errorf("there is no host %q with an IPv4 address; write the address, or the name in brackets for IPv6", name)
 }
 
 // hostText returns the name of an address, or the address.

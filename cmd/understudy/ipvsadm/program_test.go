@@ -69,6 +69,40 @@ func TestRestoreRoundTrip(t *testing.T) {
 	}
 }
 
+// TestRestoreNames reads what -S prints where addresses of both families have
+// names.
+func TestRestoreNames(t *testing.T) {
+	k := &fixed{}
+	for _, id := range []string{"10.9.0.1:80", "[2001:db8::9]:80"} {
+		k.recording.Services = append(k.recording.Services, genl.Service{ServiceID: serviceID(id), Scheduler: "rr"})
+		k.recording.Destinations = append(k.recording.Destinations, []genl.Destination{
+			{Address: serviceID(id).Address, Port: 80, Method: genl.Masquerade, Weight: 1}})
+	}
+	saved := run(t, k, nil, "", "-S").stdout
+	for _, want := range []string{"-A -t vip.example.com:http ", "-A -t [sixvip]:http ", "-r [sixvip]:http "} {
+		if !strings.Contains(saved, want) {
+			t.Fatalf("%q lacks %q", saved, want)
+		}
+	}
+	if res := run(t, k, nil, saved, "-R"); res != (result{}) {
+		t.Fatal(res)
+	}
+	restored := &fixed{}
+	for _, m := range k.do {
+		switch m.Op {
+		case genl.NewService:
+			restored.recording.Services = append(restored.recording.Services, m.Service)
+			restored.recording.Destinations = append(restored.recording.Destinations, nil)
+		case genl.NewDest:
+			i := restored.index(m.Service.ServiceID)
+			restored.recording.Destinations[i] = append(restored.recording.Destinations[i], m.Dest)
+		}
+	}
+	if d := cmp.Diff(run(t, k, nil, "", "-Sn").stdout, run(t, restored, nil, "", "-Sn").stdout); d != "" {
+		t.Errorf("(-saved +restored):\n%s", d)
+	}
+}
+
 func TestRestoreChangesNothingIfOneRuleIsWrong(t *testing.T) {
 	k := recorded(t)
 	rules := "ipvsadm -A -t 192.0.2.1:80\n\n  \n-a -t 192.0.2.1:80 -r 192.0.2.2333\n-R\n# no comments\n-h\nipvsadm\n-C"
