@@ -18,8 +18,8 @@ const (
 	servicesFile = "/etc/services"
 	maxServices  = 1 << 20 // bytes that are read of it
 
-	// lookupPatience is how long one name, and all addresses of a listing
-	// together, may take to be looked up.
+	// lookupPatience is how long one name, all names that are not answered
+	// together, and all addresses of a listing together, may take to be looked up.
 	lookupPatience = 3 * time.Second
 )
 
@@ -34,8 +34,17 @@ type Names struct {
 	Ports    Ports
 	Resolver Resolver // nil: there are no names of hosts
 
-	hosts map[netip.Addr]string // what was looked up; empty: it has no name
-	spent time.Duration         // on looking them up
+	addresses map[hostQuery]hostAnswer // what was looked up
+	waited    time.Duration            // for answers to names that did not come
+	hosts     map[netip.Addr]string    // what was looked up; empty: it has no name
+	spent     time.Duration            // on looking them up
+}
+
+type hostQuery struct{ name, network string }
+
+type hostAnswer struct {
+	netip.Addr
+	err error
 }
 
 // SystemNames are those of this machine.
@@ -48,17 +57,38 @@ func SystemNames() *Names {
 	return n
 }
 
-// lookup returns the first address of a host in network, "ip4" or "ip6".
+// lookup returns the first address of a host in network, "ip4" or "ip6". It asks
+// once for a name: rules repeat the same ones, and a name with several addresses
+// has to mean the same one in all of them.
 func (n *Names) lookup(ctx context.Context, name, network string) (netip.Addr, error) {
 	if n.Resolver == nil {
 		return netip.Addr{}, fmt.Errorf("%q is no address", name)
 	}
+	q := hostQuery{name, network}
+	a, known := n.addresses[q]
+	if !known {
+		if n.waited >= lookupPatience {
+			return netip.Addr{}, fmt.Errorf("look up host %q: names are not answered; write the address", name)
+		}
+		a.Addr, a.err = n.forward(ctx, name, network)
+		if n.addresses == nil {
+			n.addresses = map[hostQuery]hostAnswer{}
+		}
+		n.addresses[q] = a
+	}
+	return a.Addr, a.err
+}
+
+// forward asks for the addresses of a name.
+func (n *Names) forward(ctx context.Context, name, network string) (netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
 	defer cancel()
+	begin := time.Now()
 	list, err := n.Resolver.LookupNetIP(ctx, network, name)
 	var dns *net.DNSError
 	var none *net.AddrError // it has addresses, of the other family
 	if err != nil && !errors.As(err, &none) && !(errors.As(err, &dns) && dns.IsNotFound) {
+		n.waited += time.Since(begin)
 		return netip.Addr{}, fmt.Errorf("look up host %q: %w; write the address", name, err)
 	}
 	for _, a := range list {

@@ -2,6 +2,7 @@ package ipvsadm_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -49,6 +50,46 @@ func TestSilentResolver(t *testing.T) {
 			t.Errorf("%v after %v, want an error after 3 s", err, time.Since(begin))
 		}
 	})
+}
+
+// TestRestoreWithSilentResolver shows that names cost rules seconds, however many
+// they are.
+func TestRestoreWithSilentResolver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rules strings.Builder
+		for i := range 100 {
+			fmt.Fprintf(&rules, "-A -t web%d:80\n", i)
+		}
+		begin := time.Now()
+		_, err := ipvsadm.ReadRules(t.Context(), strings.NewReader(rules.String()), &ipvsadm.Names{Resolver: silent{}})
+		if took := time.Since(begin); err == nil || took != 3*time.Second {
+			t.Errorf("%v after %v, want an error after 3 s", err, took)
+		}
+	})
+}
+
+// turning is a resolver that gives the addresses of a name in turn.
+type turning struct {
+	silent
+	asked *byte
+}
+
+func (r turning) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	*r.asked++
+	return []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, *r.asked})}, nil
+}
+
+// TestNameIsOneAddress shows that a name stands for the same address in all
+// rules.
+func TestNameIsOneAddress(t *testing.T) {
+	names := &ipvsadm.Names{Resolver: turning{asked: new(byte)}}
+	rules, err := ipvsadm.ReadRules(t.Context(), strings.NewReader("-A -t web:80\n-a -t web:80 -r 10.0.0.1\n"), names)
+	if err != nil || len(rules) != 2 {
+		t.Fatal(rules, err)
+	}
+	if a, b := rules[0].Command.Service.ServiceID, rules[1].Command.Service.ServiceID; a != b {
+		t.Errorf("%v and %v", a, b)
+	}
 }
 
 // TestOrderOfMarks shows that marks are ordered as numbers with a sign.
