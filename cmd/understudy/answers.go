@@ -62,6 +62,7 @@ func (d *daemon) status(ctx context.Context) statusReply {
 			s.Orders = append(s.Orders, orderStatus{Service: o.Service, Server: o.Server.String(), Since: o.Since})
 		}
 	}
+	s.Exclusive = config.Director.Exclusive
 	s.Sysctl, s.Timeouts = sysctlStatuses(d.tuning.sysctls.Findings()), d.tuning.trouble()
 	return s
 }

@@ -84,7 +84,7 @@ func tableOwner(ctx context.Context, flags socketFlags) *ipvsadm.Owner {
 	if err := json.Unmarshal(body, &s); err != nil {
 		return nil
 	}
-	owner := &ipvsadm.Owner{Config: s.Config}
+	owner := &ipvsadm.Owner{Config: s.Config, Exclusive: s.Exclusive}
 	for _, service := range s.Services {
 		owner.Services = append(owner.Services, service.Service)
 	}

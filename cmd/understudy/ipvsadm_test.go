@@ -41,7 +41,7 @@ func TestIPVSAdmCommand(t *testing.T) {
 
 // TestTableOwner asks a daemon that answers, one that does not, and none.
 func TestTableOwner(t *testing.T) {
-	reply := statusReply{Config: "/etc/some.toml", Services: []serviceStatus{{Name: "web", Service: "tcp 192.0.2.1:80"}, {Name: "mark", Service: "fwmark 5"}}}
+	reply := statusReply{Config: "/etc/some.toml", Exclusive: true, Services: []serviceStatus{{Name: "web", Service: "tcp 192.0.2.1:80"}, {Name: "mark", Service: "fwmark 5"}}}
 	listen := func(name string, handle http.HandlerFunc) socketFlags {
 		path := filepath.Join(t.TempDir(), name)
 		ln, err := net.Listen("unix", path)
@@ -58,7 +58,7 @@ func TestTableOwner(t *testing.T) {
 			_ = json.NewEncoder(w).Encode(reply)
 		}
 	})
-	want := &ipvsadm.Owner{Config: "/etc/some.toml", Services: []string{"tcp 192.0.2.1:80", "fwmark 5"}}
+	want := &ipvsadm.Owner{Config: "/etc/some.toml", Exclusive: true, Services: []string{"tcp 192.0.2.1:80", "fwmark 5"}}
 	if d := cmp.Diff(want, tableOwner(t.Context(), answers)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

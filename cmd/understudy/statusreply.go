@@ -22,6 +22,8 @@ type statusReply struct {
 	Timeouts string          `json:"timeouts_error,omitzero"` // why the timeouts of connections are not as configured
 	Orders   []orderStatus   `json:"orders_unused,omitempty"` // by hand, for servers that are not configured
 	Lost     string          `json:"orders_lost,omitzero"`    // what became of orders by hand that could not be read
+
+	Exclusive bool `json:"exclusive,omitzero"` // the whole IPVS table is the daemon's, not only its services
 }
 
 // orderStatus is an order of an operator that concerns nobody now.

@@ -39,8 +39,9 @@ type Settings interface {
 
 // Owner is a running director.
 type Owner struct {
-	Config   string   // path of its configuration
-	Services []string // those that it keeps in the table, as its status names them
+	Config    string   // path of its configuration
+	Exclusive bool     // the whole table is its own
+	Services  []string // those that it keeps in the table, as its status names them
 }
 
 // Program is the command with what it needs of its surroundings. One goroutine
@@ -306,11 +307,13 @@ func (r *run) note(ctx context.Context) {
 			names = append(names, name)
 		}
 	}
-	if len(names) == 0 {
-		return
-	}
 	what := strings.Join(names[:min(len(names), 3)], ", ")
-	if len(names) > 3 {
+	switch {
+	case owner.Exclusive:
+		what = "the whole table"
+	case len(names) == 0:
+		return
+	case len(names) > 3:
 		what += fmt.Sprintf(" and %d more", len(names)-3)
 	}
 	fmt.Fprintf(r.Stderr, "note: this is temporary: the running understudy owns %s, and puts it back at its next look at the table, within seconds; to change it for good, edit %s and run \"understudy reload\"\n",

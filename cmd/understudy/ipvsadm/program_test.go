@@ -208,6 +208,7 @@ func TestNoAnswer(t *testing.T) {
 
 func TestNoteOfOwner(t *testing.T) {
 	owner := &ipvsadm.Owner{Config: "/etc/understudy/understudy.toml", Services: []string{"tcp 192.0.2.1:80", "fwmark 5", "fwmark 5 ipv6", "tcp [2001:db8::1]:80"}}
+	exclusive := &ipvsadm.Owner{Config: owner.Config, Exclusive: true, Services: owner.Services}
 	for _, tt := range []struct {
 		in    string
 		owner *ipvsadm.Owner
@@ -222,6 +223,9 @@ func TestNoteOfOwner(t *testing.T) {
 		{"-Z -t 192.0.2.1:80", owner, ""},
 		{"-L -t 10.9.0.1:80", owner, ""},
 		{"-A -t 192.0.2.1:80", nil, ""},
+		{"-A -u 192.0.2.1:80", exclusive, "the whole table,"},
+		{"-C", exclusive, "the whole table,"},
+		{"-Z", exclusive, ""},
 	} {
 		res := run(t, recorded(t), tt.owner, "", strings.Fields(tt.in)...)
 		want := ""
