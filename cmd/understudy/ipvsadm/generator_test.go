@@ -33,48 +33,67 @@ func (g generator) sequence() []string {
 		s := pick(g, services...)
 		switch n := g.IntN(20); {
 		case n < 2:
-			steps = append(steps, pick(g, "-A", "-A", "--add-service")+" "+s+g.serviceOptions(s))
+			steps = append(steps, g.verb("-A", "--add-service", s)+g.serviceOptions(s))
 		case n < 4:
-			steps = append(steps, "-E "+s+g.serviceOptions(s))
+			steps = append(steps, g.verb("-E", "--edit-service", s)+g.serviceOptions(s))
 		case n < 14:
 			server := g.server(s)
-			steps = append(steps, pick(g, "-a", "--add-server")+" "+s+server+g.serverOptions(s, server))
+			steps = append(steps, g.verb("-a", "--add-server", s)+server+g.serverOptions(s, server))
 		case n < 16:
 			server := g.server(s)
-			steps = append(steps, "-e "+s+server+g.serverOptions(s, server))
+			steps = append(steps, g.verb("-e", "--edit-server", s)+server+g.serverOptions(s, server))
 		case n < 17:
-			steps = append(steps, "-d "+s+g.server(s))
+			steps = append(steps, g.verb("-d", "--delete-server", s)+g.server(s))
 		case n < 18:
-			steps = append(steps, "-D "+s)
+			steps = append(steps, g.verb("-D", "--delete-service", s))
 		case n < 19:
-			steps = append(steps, "-Z"+g.maybe(2, s))
+			steps = append(steps, pick(g, "-Z", "--zero", g.verb("-Z", "--zero", s)))
 		case g.IntN(6) == 0:
-			steps = append(steps, "-C")
+			steps = append(steps, pick(g, "-C", "--clear"))
 		}
 	}
 	return steps
 }
 
+// verb returns a command for a service, perhaps with two letters behind one dash.
+func (g generator) verb(short, long, service string) string {
+	if letter, ok := strings.CutPrefix(service, "-"); ok && letter[0] != '-' && g.IntN(3) == 0 {
+		return short + letter
+	}
+	return pick(g, short, short, long) + " " + service
+}
+
 // service returns the options that name one.
 func (g generator) service() string {
-	address := pick(g, "192.0.2.1:80", "192.0.2.1:443", "10.1.1.1:53", "200.1.1.1:http", "127.0.0.1:domain",
+	address := pick(g, "192.0.2.1:80", "192.0.2.1:443", "10.1.1.1:53", "200.1.1.1:80", "127.0.0.1:53", "localhost:80",
 		"[2001:db8::1]:80", "[2001:db8::1]:443", "[fd00::1]:53", "[9000::1]:53")
-	address = strings.NewReplacer("http", "80", "domain", "53").Replace(address)
+	named := strings.NewReplacer(":80", ":http", ":443", ":https", ":53", ":domain").Replace(address)
 	switch g.IntN(6) {
 	case 0:
-		return "-u " + address
+		// Of these, only the name of 53 is one of UDP everywhere.
+		if strings.HasSuffix(address, ":53") {
+			address = pick(g, address, named)
+		}
+		return pick(g, "-u ", "-u", "--udp-service ", "--udp-service=") + address
 	case 1:
-		return "--sctp-service " + address
+		return pick(g, "--sctp-service ", "--sctp-service=") + address
 	case 2:
-		return fmt.Sprintf("-f %d%s", 1+g.IntN(5), g.maybe(2, "-6"))
-	case 3:
-		return "--tcp-service=" + address
+		return fmt.Sprint(pick(g, "-f ", "-f", "--fwmark-service ", "--fwmark-service="), 1+g.IntN(5), g.maybe(2, pick(g, "-6", "--ipv6")))
 	}
-	return "-t " + address
+	return pick(g, "-t ", "-t ", "-t", "-t=", "--tcp-service ", "--tcp-service=") + pick(g, address, named)
+}
+
+// udp, marked and six report what a service is.
+func udp(service string) bool {
+	return strings.HasPrefix(service, "-u") || strings.HasPrefix(service, "--udp")
+}
+
+func marked(service string) bool {
+	return strings.HasPrefix(service, "-f") || strings.HasPrefix(service, "--fwmark")
 }
 
 func six(service string) bool {
-	return strings.Contains(service, "[") || strings.HasSuffix(service, "-6")
+	return strings.Contains(service, "[") || strings.HasSuffix(service, "6") && marked(service)
 }
 
 func (g generator) serviceOptions(service string) string {
@@ -98,7 +117,7 @@ func (g generator) serviceOptions(service string) string {
 	} else {
 		s += g.maybe(4, pick(g, "-M 255.255.255.0", "--netmask=255.255.255.255", "-M 0.0.0.0", "-M 255.0.255.0"))
 	}
-	if strings.HasPrefix(service, "-u") || strings.HasPrefix(service, "-f") {
+	if udp(service) || marked(service) {
 		s += g.maybe(4, pick(g, "-o", "--ops"))
 	}
 	return s + g.maybe(8, "--pe sip") + g.maybe(20, "--sort")
@@ -106,14 +125,17 @@ func (g generator) serviceOptions(service string) string {
 
 // server returns the options that name one.
 func (g generator) server(service string) string {
-	address := pick(g, "10.0.0.1", "10.0.0.2:8080", "200.0.0.3", "127.0.0.1:80", "130.0.0.4:8080")
+	address := pick(g, "10.0.0.1", "10.0.0.2:8080", "200.0.0.3", "127.0.0.1:80", "130.0.0.4:8080", "localhost:81", "10.0.0.5:domain")
+	if strings.HasPrefix(service, "--sctp") {
+		address = strings.Replace(address, "domain", "53", 1)
+	}
 	if six(service) {
 		address = pick(g, "[2001:db8::101]:80", "[2001:db8::102]:8080", "2001:db8::103", "[fd00::104]:0", "9000::5")
 	}
 	if g.IntN(8) == 0 { // perhaps across families, which serverOptions sees to
 		address = pick(g, "10.0.0.1", "200.0.0.3:81", "2001:db8::103", "[9000::5]:81", "[a00:1::]:80")
 	}
-	return pick(g, " -r ", " --real-server ", " -r") + address
+	return pick(g, " -r ", " --real-server ", " --real-server=", " -r") + address
 }
 
 func (g generator) serverOptions(service, server string) string {
@@ -131,6 +153,6 @@ func (g generator) serverOptions(service, server string) string {
 			"--tun-type gue --tun-port 1 --tun-csum", "--tun-type gue --tun-port 65535 --tun-remcsum",
 			"--tun-type gue --tun-port 9 --tun-nocsum", "--tun-type gre", "--tun-type gre --tun-csum", "--tun-type=gre --tun-nocsum"))
 	}
-	return s + g.maybe(2, pick(g, "-w 0", "-w 5", "--weight 2147483647", "-w65536")) +
-		g.maybe(4, pick(g, "-x 100", "-x 100 -y 50", "-y 0", "--u-threshold 65536", "-x 3 -y 4"))
+	return s + g.maybe(2, pick(g, "-w 0", "-w 5", "-w=7", "--weight 2147483647", "--weight=9", "-w65536")) +
+		g.maybe(4, pick(g, "-x 100", "-x 100 -y 50", "-y0", "--u-threshold 65536", "--l-threshold=3 --u-threshold=5", "-x 3 -y 4"))
 }
