@@ -10,9 +10,9 @@
 // twos) the servers that may be chosen are named.
 //
 // Two things that the kernel knows are not in its table: whether a server
-// between its two thresholds counts as overloaded, and the last weight above
-// zero of a server of an mh service. An answer that depends on them is not
-// Certain, and says why.
+// between its two thresholds, or at an upper one that may have been lowered,
+// counts as overloaded, and the last weight above zero of a server of an mh
+// service. An answer that depends on them is not Certain, and says why.
 //
 // The facts are those of Linux 6.1 with 64-bit words; sh and dh hash as here
 // since 4.18. Nothing in this package does I/O beyond the reader that Scan is

@@ -189,11 +189,17 @@ func (a *account) doubt(c choice) {
 			continue
 		}
 		servers := slices.Clone(a.servers)
-		servers[i].overloaded = true
-		if other := a.q.choose(servers).text(servers); other != had {
-			a.Certain = false
+		servers[i].overloaded = !s.overloaded
+		other := a.q.choose(servers).text(servers)
+		switch {
+		case other == had:
+			continue
+		case s.overloaded:
+			a.say("%s has %d connections of at most %d: if that limit was lowered after the last of them came, the kernel takes one more, and it is %s", s.endpoint(), s.Active+s.Inactive, s.Upper, other)
+		default:
 			a.say("%s has %d connections, between its thresholds: if the kernel still counts it as overloaded, it is %s", s.endpoint(), s.Active+s.Inactive, other)
 		}
+		a.Certain = false
 	}
 }
 

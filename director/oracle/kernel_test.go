@@ -228,6 +228,39 @@ func TestKernelAgrees(t *testing.T) {
 	}
 }
 
+// TestKernelLoweredThreshold shows that a server whose upper threshold was set
+// below its connections gets one more, and that the answer for it is in doubt.
+func TestKernelLoweredThreshold(t *testing.T) {
+	needKernel(t)
+	b, r := newBench(t), row{sched: "fo", weights: []int32{9, 1}}
+	to := netip.MustParseAddrPort("10.51.0.1:1999")
+	b.id = genl.ServiceID{Family: unix.AF_INET, Protocol: unix.IPPROTO_UDP, Address: to.Addr(), Port: to.Port()}
+	b.q = oracle.Question{Kernel: oracle.Kernel{ReuseMode: 1}}
+	s := genl.Service{ServiceID: b.id, Scheduler: r.sched, Netmask: 0xffffffff}
+	b.do(genl.Message{Op: genl.NewService, Service: s},
+		genl.Message{Op: genl.NewDest, Service: s, Dest: r.server(0)}, genl.Message{Op: genl.NewDest, Service: s, Dest: r.server(1)})
+	client := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.MustParseAddr("10.50.0.1"), uint16(5000+i))
+	}
+	for i := range 3 {
+		b.send(client(i), to, 0)
+	}
+	r.upper = 2
+	r.set(b, 0, 9)
+	b.read()
+	a := b.ask(client(3), to, oracle.Found{})
+	b.send(client(3), to, 0)
+	if got := b.choices(to)[[2]netip.AddrPort{client(3), to}]; a.Certain || !same(netip.AddrPortFrom(r.server(0).Address, r.server(0).Port), got) {
+		t.Errorf("the kernel chose %v, the oracle says\n%s", got, a.Text())
+	}
+	b.read()
+	a = b.ask(client(4), to, oracle.Found{})
+	b.send(client(4), to, 0)
+	if got := b.choices(to)[[2]netip.AddrPort{client(4), to}]; !same(a.Server, got) {
+		t.Errorf("then the kernel chose %v, the oracle says\n%s", got, a.Text())
+	}
+}
+
 // run is one row, at a port of its own.
 func (b *bench) run(r row, port uint16) {
 	to := netip.AddrPortFrom(netip.MustParseAddr("10.51.0.1"), port)

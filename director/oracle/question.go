@@ -175,14 +175,15 @@ func (q *Question) servers() []server {
 	for i, d := range q.Destinations {
 		s := server{Destination: d, last: d.Weight}
 		if total := uint64(d.Active) + uint64(d.Inactive); d.Upper > 0 {
-			// Reaching Upper sets the mark, and falling below Lower clears it;
-			// without one, falling below three quarters.
+			// A connection that reaches Upper sets the mark, and falling below Lower
+			// clears it; without one, falling below three quarters. So the mark is
+			// not there yet where Upper was set below the connections that were.
 			clear := total < uint64(d.Lower)
 			if d.Lower == 0 {
 				clear = total*4 < uint64(d.Upper)*3
 			}
 			s.overloaded = total >= uint64(d.Upper)
-			s.doubtful = !s.overloaded && !clear
+			s.doubtful = s.overloaded || !clear
 		}
 		list[i] = s
 	}
