@@ -72,11 +72,13 @@ func parseConnection(line string) (connection, error) {
 		}
 		*into = netip.AddrPortFrom(a, uint16(p))
 	}
-	n, err := strconv.ParseInt(f[8], 10, 32)
+	n, err := strconv.ParseUint(f[8], 10, 64)
 	if err != nil {
 		return connection{}, fmt.Errorf("%q is no number of seconds", f[8])
 	}
-	c.expires = int(n)
+	if n <= maxInt { // a larger one, of an older kernel, is of an entry that is about to expire, below zero
+		c.expires = int(n)
+	}
 	if len(f) >= 11 {
 		c.engine, c.data = harmless(f[9]), harmless(f[10])
 	}

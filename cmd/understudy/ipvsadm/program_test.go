@@ -272,6 +272,8 @@ func TestConnectionsAreHostile(t *testing.T) {
 	for _, tt := range []struct{ name, in, want, err string }{
 		{"escapes", "UDP 0A000001 0001 0A000002 0002 0A000003 0003 NONE 61 sip a\x1b[31m\xff\n",
 			"UDP 01:01  NONE        10.0.0.1:1         10.0.0.2:2         10.0.0.3:3       sip                a?[31m?\n", ""},
+		{"expired", "UDP 0A000001 0001 0A000002 0002 0A000003 0003 UDP 18446744073709551\n",
+			"UDP 00:00  UDP         10.0.0.1:1         10.0.0.2:2         10.0.0.3:3\n", ""},
 		{"short", "UDP 0A000001 0001\n", "", "line 2: 3 words"},
 		{"address", "UDP 0A0000 0001 0A000002 0002 0A000003 0003 NONE 61\n", "", "line 2: \"0A0000\" is no address"},
 		{"port", "UDP 0A000001 10001 0A000002 0002 0A000003 0003 NONE 61\n", "", "no port"},
