@@ -143,7 +143,7 @@ func which(ctx context.Context, flags *whichFlags, k whichKernel, service, clien
 func (f *whichFlags) named(ctx context.Context, service string, q *oracle.Question) (genl.ServiceID, error) {
 	body, err := f.call(ctx, http.MethodGet, statusPath)
 	if err != nil {
-		return genl.ServiceID{}, fmt.Errorf("%q is no address or fwmark, and which service has that name the daemon cannot be asked: %w", service, err)
+		return genl.ServiceID{}, fmt.Errorf("%q is neither ADDRESS:PORT nor a fwmark, and which service has that name the daemon cannot be asked: %w", service, err)
 	}
 	var s statusReply
 	if err := json.Unmarshal(body, &s); err != nil {

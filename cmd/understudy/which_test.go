@@ -105,7 +105,8 @@ func TestWhich(t *testing.T) {
 		{name: "broken service", service: "tcp 192.0.2.1", client: "198.51.100.7", err: "is not ADDRESS:PORT"},
 		{name: "broken to", service: "fwmark 11", client: "198.51.100.7", flags: whichFlags{to: "x"}, err: "--to:"},
 		{name: "broken last weight", service: "fwmark 11", client: "198.51.100.7", flags: whichFlags{last: []string{"192.0.2.103=7"}}, err: "--last-weight:"},
-		{name: "name without daemon", service: "web", client: "198.51.100.7", flags: whichFlags{socketFlags: socketFlags{socket: "/nonexistent/u.sock"}}, err: `service: "web" is no address or fwmark`},
+		{name: "name without daemon", service: "web", client: "198.51.100.7", flags: whichFlags{socketFlags: socketFlags{socket: "/nonexistent/u.sock"}}, err: `service: "web" is neither ADDRESS:PORT nor a fwmark`},
+		{name: "no port without daemon", service: "192.0.2.200", client: "198.51.100.7", flags: whichFlags{socketFlags: socketFlags{socket: "/nonexistent/u.sock"}}, err: `"192.0.2.200" is neither ADDRESS:PORT`},
 		{name: "no rights", service: "192.0.2.200:80", client: "198.51.100.7", kernel: func(k *whichFake) { k.err = unix.EPERM }, err: "run this as root"},
 		{name: "strange connections", service: "192.0.2.200:80", client: "198.51.100.7", kernel: func(k *whichFake) { k.lines = "nonsense\n" }, err: "line 1"},
 	} {
