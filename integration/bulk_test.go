@@ -87,13 +87,16 @@ func waitFull(tb lab.TB, d *site.Director) time.Time {
 	tb.Helper()
 	last := d.Watch("10.60.3.250:80")
 	var at time.Time
-	site.Eventually(tb, 5*time.Minute, "a full table", func() bool {
-		if last() < bulkPerOne {
+	shown, all := 0, 0
+	if err := site.Wait(2*time.Minute, "a full table", func() bool {
+		if shown = last(); shown < bulkPerOne {
 			return false
 		}
-		at = time.Now()
-		return d.Destinations() == bulkServers
-	})
+		at, all = time.Now(), d.Destinations()
+		return all == bulkServers
+	}); err != nil {
+		tb.Fatalf("%v: %d servers of %d in the last service, %d of %d in all", err, shown, bulkPerOne, all, bulkServers)
+	}
 	return at
 }
 

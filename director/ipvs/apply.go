@@ -54,8 +54,8 @@ type pass struct {
 
 func newPass(changes []change) *pass {
 	p := &pass{changes: changes, failed: map[int]error{}, steps: make([]step, 0, len(changes))}
-	for i, c := range changes {
-		op, err := operation(c)
+	for i := range changes {
+		op, err := operation(&changes[i])
 		switch {
 		case err != nil:
 			p.failed[i] = err
@@ -74,7 +74,7 @@ var operations = map[director.Op][2]genl.Op{
 }
 
 // operation returns what the kernel is asked to do for c; 0 for nothing.
-func operation(c change) (genl.Op, error) {
+func operation(c *change) (genl.Op, error) {
 	switch {
 	case c.Op != director.Delete || possible(c.Key.Service):
 	case c.Key.IsService() && listable(c.Key.Service):
@@ -105,7 +105,8 @@ func (p *pass) run(ctx context.Context, k kernel) error {
 		for start := 0; start < len(p.steps); start += chunk {
 			messages = messages[:0]
 			for _, s := range p.steps[start:min(start+chunk, len(p.steps))] {
-				messages = append(messages, message(p.changes[s.change], s.op))
+				messages = messages[:len(messages)+1]
+				fill(&messages[len(messages)-1], &p.changes[s.change], s.op)
 			}
 			errs, err := k.Do(ctx, messages)
 			for i, err := range errs {
@@ -143,15 +144,16 @@ func (p *pass) run(ctx context.Context, k kernel) error {
 
 var errRival = errors.New("somebody else keeps creating and deleting it")
 
-func message(c change, op genl.Op) genl.Message {
-	m := genl.Message{Op: op}
+// fill makes m the message that asks for c. It writes what the operation needs,
+// and leaves the rest as it is: there are many, and each is large.
+func fill(m *genl.Message, c *change, op genl.Op) {
+	m.Op = op
 	if c.Key.IsService() {
 		m.Service = encodeService(c.Key.Service, c.New.Service)
-	} else {
-		m.Service.ServiceID = serviceID(c.Key.Service)
-		m.Dest = encodeServer(c.Key, c.New.Server)
+		return
 	}
-	return m
+	m.Service.ServiceID = serviceID(c.Key.Service)
+	m.Dest = encodeServer(c.Key, c.New.Server)
 }
 
 // follow makes the next steps of what failed.

@@ -43,8 +43,8 @@ func possible(k director.ServiceKey) bool {
 }
 
 // check refuses what the kernel would misunderstand.
-func check(c change) error {
-	k := c.Key
+func check(c *change) error {
+	k := &c.Key
 	switch {
 	case !possible(k.Service):
 		return errors.New("a service has either a protocol and an address or a fwmark")
@@ -58,7 +58,7 @@ func check(c change) error {
 		return errors.New("a server has an address and a port")
 	case c.Op == director.Delete:
 		return nil
-	case mixed(k) && c.New.Server.Forward != director.TUN:
+	case mixed(*k) && c.New.Server.Forward != director.TUN:
 		return fmt.Errorf("the server is of another address family than its service, which takes forwarding by tunnel and not by %v", c.New.Server.Forward)
 	}
 	return checkServer(c.New.Server)

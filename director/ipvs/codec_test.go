@@ -166,7 +166,7 @@ func TestRoundTrip(t *testing.T) {
 		if key.Address.Addr().Is4In6() {
 			return
 		}
-		if err := check(change); err != nil {
+		if err := check(&change); err != nil {
 			t.Fatal(err)
 		}
 		wire := encodeService(key, spec)
@@ -181,7 +181,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		server := drawServer(t, mixed(full))
 		change.Key, change.New = full, director.Spec{Server: server}
-		if err := check(change); err != nil {
+		if err := check(&change); err != nil {
 			t.Fatal(err)
 		}
 		d := encodeServer(full, server)
@@ -268,7 +268,7 @@ func TestCheck(t *testing.T) {
 		{"deletion of a service", director.Delete, director.Key{Service: web}, director.Spec{}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := check(change{Op: tt.op, Key: tt.key, New: tt.spec})
+			err := check(&change{Op: tt.op, Key: tt.key, New: tt.spec})
 			if ok := err == nil; ok != tt.ok {
 				t.Errorf("check = %v, want it accepted: %v", err, tt.ok)
 			}

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -233,7 +234,7 @@ func (d *Director) Weight(i int) int {
 // Destinations counts the real servers in the table.
 func (d *Director) Destinations() int {
 	d.tb.Helper()
-	return bytes.Count(d.table(), []byte("\n  -> ")) - 1 // less the heading
+	return strings.Count("\n"+d.Saved(), "\n-a ")
 }
 
 // Watch returns a function that counts the real servers of one TCP service,
@@ -259,11 +260,12 @@ func (d *Director) Watch(service string) func() int {
 }
 
 // table returns the kernel's own text of the table, the cheapest look there is.
+// It is for small ones: the kernel makes a page of text at a time, and where it
+// goes on after the first, it counts the services of other namespaces in one place
+// and not in the other, and leaves some out.
 func (d *Director) table() []byte { return d.Proc("ip_vs") }
 
-// Proc reads a file below /proc/net. It asks for all at once: where it goes on
-// after a first part, ip_vs counts the services of other namespaces in one place
-// and not in the other, and leaves some out.
+// Proc reads a file below /proc/net.
 func (d *Director) Proc(name string) []byte {
 	d.tb.Helper()
 	b := make([]byte, 0, 64<<10)

@@ -163,9 +163,12 @@ func appendDest(b []byte, d *Destination, content bool) ([]byte, error) {
 	b = u32(b, destWeight, uint32(d.Weight))
 	b = u32(b, destUpper, d.Upper)
 	b = u32(b, destLower, d.Lower)
-	b = u8(b, destTunType, d.TunnelType)
-	b = be16(b, destTunPort, d.TunnelPort)
-	b = u16(b, destTunFlags, d.TunnelFlag)
+	// What is left out is 0 to the kernel, and was there before Linux 5.3, too.
+	if d.TunnelType != 0 || d.TunnelPort != 0 || d.TunnelFlag != 0 {
+		b = u8(b, destTunType, d.TunnelType)
+		b = be16(b, destTunPort, d.TunnelPort)
+		b = u16(b, destTunFlags, d.TunnelFlag)
+	}
 	return unnest(b, start), nil
 }
 
