@@ -47,7 +47,10 @@ func usable(a netip.Addr) error {
 func endpoint(s string) (netip.AddrPort, error) {
 	ap, err := netip.ParseAddrPort(s)
 	if err == nil {
-		return ap, usable(ap.Addr())
+		if err = usable(ap.Addr()); err == nil && ap.Addr().Is6() && ap.Addr().IsLinkLocalUnicast() {
+			err = fmt.Errorf("is valid on one link only, which the kernel refuses; write a global or unique local address")
+		}
+		return ap, err
 	}
 	if a, err := netip.ParseAddr(s); err == nil {
 		return ap, fmt.Errorf("has no port; write %q", netip.AddrPortFrom(a, 80))
