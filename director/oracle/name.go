@@ -50,7 +50,7 @@ func ParseService(text string, client netip.Addr) (genl.ServiceID, error) {
 		}
 		return genl.ServiceID{}, fmt.Errorf("%q is not ADDRESS:PORT or [ADDRESS]:PORT", rest)
 	}
-	return genl.ServiceID{Family: family(at.Addr().Unmap()), Protocol: protocol, Address: at.Addr().Unmap(), Port: at.Port()}, nil
+	return genl.ServiceID{Family: genl.FamilyOf(at.Addr().Unmap()), Protocol: protocol, Address: at.Addr().Unmap(), Port: at.Port()}, nil
 }
 
 // split cuts the first word off, at a space or colon.
@@ -68,7 +68,7 @@ func parseMark(rest string, client netip.Addr) (genl.ServiceID, error) {
 	if err != nil || mark == 0 {
 		return genl.ServiceID{}, fmt.Errorf("%q is not a fwmark from 1 to 4294967295", number)
 	}
-	id := genl.ServiceID{FWMark: uint32(mark), Family: family(client)}
+	id := genl.ServiceID{FWMark: uint32(mark), Family: genl.FamilyOf(client)}
 	switch which = strings.TrimSpace(which); {
 	case which == "ipv6":
 		id.Family = unix.AF_INET6
@@ -91,13 +91,6 @@ func ParseClient(text string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("%q is not an ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT", text)
 	}
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), nil
-}
-
-func family(a netip.Addr) uint16 {
-	if a.Is6() {
-		return unix.AF_INET6
-	}
-	return unix.AF_INET
 }
 
 // Name writes a service as ParseService reads it.

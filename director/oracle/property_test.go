@@ -222,7 +222,7 @@ func TestParseEntry(t *testing.T) {
 func TestParseService(t *testing.T) {
 	id := func(p uint16, at string) genl.ServiceID {
 		a := netip.MustParseAddrPort(at)
-		return genl.ServiceID{Family: family(a.Addr()), Protocol: p, Address: a.Addr(), Port: a.Port()}
+		return genl.ServiceID{Family: genl.FamilyOf(a.Addr()), Protocol: p, Address: a.Addr(), Port: a.Port()}
 	}
 	for _, c := range []struct {
 		in, client string

@@ -27,14 +27,6 @@ func number(s string, low, high int64) (int64, error) {
 	return n, nil
 }
 
-// family returns that of an address.
-func family(a netip.Addr) uint16 {
-	if a.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
-}
-
 // portProtocol names the protocol whose names the ports of a service go by: with
 // a firewall mark, which has every protocol, that is TCP.
 func portProtocol(id genl.ServiceID) string {

@@ -67,7 +67,7 @@ func explainServer(c Command, err error) string {
 	case errors.Is(err, unix.EAFNOSUPPORT):
 		return name + ": the kernel balances no IPv6"
 	case errors.Is(err, unix.EINVAL):
-		if family(c.Dest.Address) != c.Service.Family {
+		if genl.FamilyOf(c.Dest.Address) != c.Service.Family {
 			return name + ": the kernel takes no server of another address family while a sync daemon runs; stop that first (--stop-daemon)"
 		}
 		return name + ": the kernel takes no such server; it has to be a unicast address that a route leads to (for a link-local one, none does)"

@@ -155,7 +155,7 @@ func (p *parser) serviceID(id *genl.ServiceID) error {
 	if err != nil {
 		return misuse("%s %q: %w", w.typed, w.value, err)
 	}
-	id.Address, id.Family = a, family(a)
+	id.Address, id.Family = a, genl.FamilyOf(a)
 	if port != nil {
 		id.Port = *port
 	}

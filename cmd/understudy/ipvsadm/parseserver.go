@@ -31,7 +31,7 @@ func (p *parser) server(id genl.ServiceID, d *genl.Destination) error {
 	if id.FWMark == 0 && d.Method != genl.Masquerade {
 		d.Port = id.Port // the packet goes on as it came
 	}
-	if family(a) != id.Family && d.Method != genl.Tunnelled {
+	if genl.FamilyOf(a) != id.Family && d.Method != genl.Tunnelled {
 		return misuse("%s %q: a server of another address family than its service needs a tunnel (-i)", w.typed, w.value)
 	}
 	if err := p.number(weightGroup, 0, maxInt, func(n int64) { d.Weight = int32(n) }); err != nil {

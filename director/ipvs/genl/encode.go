@@ -86,7 +86,8 @@ func unnest(b []byte, start int) []byte {
 	return b
 }
 
-func familyOf(a netip.Addr) uint16 {
+// FamilyOf returns the address family of an address.
+func FamilyOf(a netip.Addr) uint16 {
 	if a.Is4() {
 		return unix.AF_INET
 	}
@@ -110,7 +111,7 @@ func appendID(b []byte, id ServiceID) ([]byte, error) {
 	if id.FWMark != 0 {
 		return u32(b, svcFWMark, id.FWMark), nil
 	}
-	if !id.Address.IsValid() || familyOf(id.Address) != id.Family {
+	if !id.Address.IsValid() || FamilyOf(id.Address) != id.Family {
 		return b, fmt.Errorf("the service's address %v is not of its family", id.Address)
 	}
 	b = u16(b, svcProtocol, id.Protocol)
@@ -153,7 +154,7 @@ func appendDest(b []byte, d *Destination, content bool) ([]byte, error) {
 	if !d.Address.IsValid() {
 		return b, fmt.Errorf("the server has no address")
 	}
-	b = u16(b, destFamily, familyOf(d.Address))
+	b = u16(b, destFamily, FamilyOf(d.Address))
 	b = address(b, destAddress, d.Address)
 	b = be16(b, destPort, d.Port)
 	if !content {
