@@ -1,7 +1,6 @@
 package oracle
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -302,7 +301,12 @@ func (e *endless) Read(b []byte) (int, error) {
 		if e.n++; e.n > e.stop {
 			return 0, ErrEnough
 		}
-		e.line = fmt.Appendf(e.line[:0], "TCP C633%04X 9C40 C00002C8 0050 C0000267 1F90 ESTABLISHED     899\n", e.n&0xffff)
+		// Made without allocations: those are counted.
+		e.line = append(e.line[:0], "TCP C633"...)
+		for shift := 12; shift >= 0; shift -= 4 {
+			e.line = append(e.line, "0123456789ABCDEF"[e.n>>shift&0xf])
+		}
+		e.line = append(e.line, " 9C40 C00002C8 0050 C0000267 1F90 ESTABLISHED     899\n"...)
 		e.rest = e.line
 	}
 	n := copy(b, e.rest)
@@ -323,8 +327,9 @@ func TestScanLong(t *testing.T) {
 	if err != nil || !found.Partial || found.Total < 7 || found.Exact == nil {
 		t.Errorf("%+v, %v", found, err)
 	}
-	if allocated > perLine*(length/2)+1000 {
-		t.Errorf("%v allocations", allocated)
+	// Whatever else the process does meanwhile is counted, too.
+	if limit := float64(length / 2 / 100); allocated > limit {
+		t.Errorf("%v allocations, want less than one for a hundred lines", allocated)
 	}
 	if _, err := Scan(strings.NewReader("TCP C6336407 9C40 C00002C8\n"), q); err == nil || !strings.Contains(err.Error(), "line 1") {
 		t.Errorf("error %v for half a line, want one with its number", err)
