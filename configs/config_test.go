@@ -372,3 +372,24 @@ func commas(s string) string {
 }
 
 func same(a, b *Config) bool { return reflect.DeepEqual(a, b) }
+
+// TestPreemptWhenReady has the defaults of preempt_when, and what overrides them.
+func TestPreemptWhenReady(t *testing.T) {
+	const sync = "[director.sync]\ninterface = \"eth1\"\n"
+	for _, tt := range []struct {
+		name, sync, key string
+		want            bool
+	}{
+		{"without synchronisation", "", "", false},
+		{"with it", sync, "", true},
+		{"ready without it", "", `preempt_when = "ready"`, true},
+		{"always with it", sync, `preempt_when = "always"`, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := parse(t, tt.sync+"[[vrrp]]\nname = \"web\"\ninterface = \"eth0\"\nvrid = 1\naddresses = [\"10.0.0.1/24\"]\n"+tt.key+"\n"+serviceText("s", 80))
+			if got := c.Routers[0].PreemptWhenReady; got != tt.want {
+				t.Errorf("PreemptWhenReady = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}

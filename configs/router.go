@@ -48,7 +48,7 @@ func (b *builder) buildRouters() {
 			},
 			Link:             r.text("interface"),
 			Source:           b.source(r, addresses),
-			PreemptWhenReady: r.text("preempt_when") == "ready",
+			PreemptWhenReady: r.text("preempt_when") == "ready" || !r.given("preempt_when") && b.director.table("sync") != nil,
 			ReadyLimit:       r.duration("ready_limit"),
 		}
 		for _, p := range addresses {
@@ -231,6 +231,9 @@ func (b *builder) checkPreempt(r *record) {
 	owner := r.integer("priority") == vrrp.PriorityOwner
 	if r.text("preempt_when") == "ready" && (owner || !r.boolean("preempt")) {
 		r.warn("preempt_when", "preempt_when = \"ready\" has no effect with priority 255, which always preempts, or with preempt = false; remove one of the two")
+	}
+	if b.director.table("sync") != nil && r.text("preempt_when") == "always" && r.boolean("preempt") && !owner {
+		r.warn("preempt_when", "with preempt_when = \"always\" a director that comes back takes over before it knows the connections of the other, and these break; set preempt_when = \"ready\"")
 	}
 	switch delay := r.duration("preempt_delay"); {
 	case owner && !r.boolean("preempt"):

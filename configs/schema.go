@@ -114,7 +114,7 @@ var vrrpKeys = []key{
 	{name: "addresses", kind: list, required: true, min: 1, max: 255},
 	{name: "preempt", kind: boolean, fallback: true},
 	{name: "preempt_delay", kind: length, fallback: time.Duration(0), max: sec(3600), step: time.Millisecond},
-	{name: "preempt_when", kind: text, fallback: "always", choice: []string{"always", "ready"}},
+	{name: "preempt_when", kind: text, derived: "ready with [director.sync], else always", choice: []string{"always", "ready"}},
 	{name: "ready_limit", kind: length, fallback: 60 * time.Second, min: sec(1), max: sec(3600), step: time.Millisecond},
 	{name: "source", kind: text, derived: "the first address of the interface"},
 	{name: "unicast_peers", kind: list, fallback: []string{}},

@@ -15,15 +15,18 @@ import (
 	"github.com/understudy-ha/understudy/integration/site"
 )
 
+// Whether directors synchronise connections, and how.
+const (
+	noSync     = ""
+	bothWays   = "[director.sync]\ninterface = \"eth0\"\nid = 51\nsecret = \"s\"\n"
+	masterOnly = bothWays + "role = \"follow\"\nvrrp = \"web\"\n" // the master sends, the backup receives
+)
+
 // syncSite is a pair of directors that synchronise connections, and preempt as
 // preempt_when says.
-func syncSite(t *testing.T, when string, synchronise bool) *site.Site {
+func syncSite(t *testing.T, when, synchronise string) *site.Site {
 	t.Helper()
-	o := site.Options{Interval: 200 * time.Millisecond}
-	if synchronise {
-		o.Extra = "[director.sync]\ninterface = \"eth0\"\nid = 51\nsecret = \"s\"\n"
-	}
-	s := site.New(t, o)
+	s := site.New(t, site.Options{Interval: 200 * time.Millisecond, Extra: synchronise})
 	for i, d := range s.LB {
 		text := s.Config(i)
 		with := strings.Replace(text, "\nversion = 3\n", "\nversion = 3\npreempt_when = \""+when+"\"\n", 1)
@@ -110,7 +113,13 @@ func unbroken(t *testing.T, sessions *lab.Sessions, what string) {
 // back, one that leaves, and one whose link is cut; a synthetic connection shows
 // that entries arrive.
 func TestSync(t *testing.T) {
-	s := syncSite(t, "ready", true)
+	t.Run("both", func(t *testing.T) { testSync(t, bothWays, 2) })
+	t.Run("follow", func(t *testing.T) { testSync(t, masterOnly, 1) })
+}
+
+// testSync is TestSync with directors whose kernels run so many daemons each.
+func testSync(t *testing.T, synchronise string, daemons int) {
+	s := syncSite(t, "ready", synchronise)
 	first, second := s.LB[0], s.LB[1]
 	second.Start()
 	site.Eventually(t, 20*time.Second, "the second director to serve alone", func() bool {
@@ -132,8 +141,11 @@ func TestSync(t *testing.T) {
 	for _, d := range s.LB {
 		site.Eventually(t, 10*time.Second, "the directors to know each other", func() bool {
 			st := syncOf(d)
-			return len(st.Peers) == 1 && st.Peers[0].Alive && st.Peers[0].Entries.Lasting >= 101 && len(st.Daemons) == 2
+			return len(st.Peers) == 1 && st.Peers[0].Alive && st.Peers[0].Entries.Lasting >= 101 && len(st.Daemons) == daemons
 		})
+		if d == second && daemons == 1 {
+			continue // it tells nobody of anything
+		}
 		out, err := d.Node.Run(site.Binary(), "sync", "probe", "--socket", d.Socket())
 		if err != nil || !strings.Contains(out, "arrived at lb") {
 			t.Errorf("probe: %q, %v", out, err)
@@ -177,7 +189,7 @@ func TestSync(t *testing.T) {
 // TestSyncIsWhatHelps: without synchronisation the same return breaks sessions,
 // so that what TestSync shows is not an accident.
 func TestSyncIsWhatHelps(t *testing.T) {
-	s := syncSite(t, "always", false)
+	s := syncSite(t, "always", noSync)
 	first, second := s.LB[0], s.LB[1]
 	second.Start()
 	site.Eventually(t, 20*time.Second, "the second director to serve alone", func() bool {
@@ -192,7 +204,7 @@ func TestSyncIsWhatHelps(t *testing.T) {
 // TestSyncHold: a better director that does not become ready leaves the master
 // alone until the limit, says why, and takes over at once from one that dies.
 func TestSyncHold(t *testing.T) {
-	s := syncSite(t, "ready", true)
+	s := syncSite(t, "ready", bothWays)
 	first, second := s.LB[0], s.LB[1]
 	second.Start()
 	site.Eventually(t, 20*time.Second, "the second director to serve alone", func() bool {
