@@ -47,13 +47,12 @@ func listenControl(path string) (*control, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make directory of control socket: %w", err)
 	}
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open lock of control socket: %w", err)
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		lock.Close()
+	lock, err := lockBeside(path)
+	switch {
+	case errors.Is(err, errLocked):
 		return nil, fmt.Errorf("another understudy runs with the control socket %s; stop it, or give this one, if it is for another network namespace, a socket of its own ([director.api] socket)", path)
+	case err != nil:
+		return nil, fmt.Errorf("open lock of control socket: %w", err)
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
 		lock.Close()

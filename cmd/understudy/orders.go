@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/statefile"
@@ -42,13 +41,12 @@ func (f ordersFile) lock() (io.Closer, error) {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
 		return io.NopCloser(nil), nil
 	}
-	lock, err := os.OpenFile(f.path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return io.NopCloser(nil), nil
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		lock.Close()
+	lock, err := lockBeside(f.path)
+	switch {
+	case errors.Is(err, errLocked):
 		return nil, fmt.Errorf("another understudy keeps its orders in %s; give this one another directory ([director] state), or a control socket of another name ([director.api] socket)", f.path)
+	case err != nil:
+		return io.NopCloser(nil), nil
 	}
 	return lock, nil
 }
