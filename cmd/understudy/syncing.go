@@ -8,11 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/understudy-ha/understudy/configs"
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/connsync"
+	"github.com/understudy-ha/understudy/director/ipvs"
 	"github.com/understudy-ha/understudy/director/ipvs/genl"
 	"github.com/understudy-ha/understudy/health"
 )
@@ -48,14 +47,7 @@ func forwarding(s director.Service, add func(*genl.Service, []genl.Destination))
 		})
 	}
 	for _, k := range s.Keys {
-		id := genl.ServiceID{Family: unix.AF_INET, FWMark: k.FWMark}
-		if k.FWMark == 0 {
-			id.Protocol, id.Address, id.Port = uint16(k.Protocol), k.Address.Addr(), k.Address.Port()
-		}
-		if k.Is6() {
-			id.Family = unix.AF_INET6
-		}
-		add(&genl.Service{ServiceID: id}, dests)
+		add(&genl.Service{ServiceID: ipvs.ServiceID(k)}, dests)
 	}
 }
 

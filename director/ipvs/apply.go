@@ -152,7 +152,7 @@ func fill(m *genl.Message, c *change, op genl.Op) {
 		m.Service = encodeService(c.Key.Service, c.New.Service)
 		return
 	}
-	m.Service.ServiceID = serviceID(c.Key.Service)
+	m.Service.ServiceID = ServiceID(c.Key.Service)
 	m.Dest = encodeServer(c.Key, c.New.Server)
 }
 

@@ -119,8 +119,8 @@ func checkTunnel(t director.Tunnel) error {
 	return nil
 }
 
-// serviceID returns k as the kernel has it.
-func serviceID(k director.ServiceKey) genl.ServiceID {
+// ServiceID returns k as the kernel has it.
+func ServiceID(k director.ServiceKey) genl.ServiceID {
 	id := genl.ServiceID{Family: unix.AF_INET, FWMark: k.FWMark}
 	if k.Is6() {
 		id.Family = unix.AF_INET6
@@ -134,7 +134,7 @@ func serviceID(k director.ServiceKey) genl.ServiceID {
 // encodeService returns k as the kernel has it, with the content of s.
 func encodeService(k director.ServiceKey, s director.ServiceSpec) genl.Service {
 	out := genl.Service{
-		ServiceID: serviceID(k),
+		ServiceID: ServiceID(k),
 		Scheduler: s.Scheduler,
 		Engine:    s.Engine,
 		Flags:     uint32(s.Flags),

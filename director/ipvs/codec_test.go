@@ -81,7 +81,7 @@ func TestDecodeService(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.in.ServiceID = serviceID(tcp("192.0.2.1:80"))
+			tt.in.ServiceID = ServiceID(tcp("192.0.2.1:80"))
 			k, got, err := decodeService(&tt.in)
 			if err != nil || k != tcp("192.0.2.1:80") || got != tt.want {
 				t.Errorf("decodeService = %v, %+v, %v, want %+v", k, got, err, tt.want)

@@ -157,7 +157,7 @@ func (t *Table) Connections(ctx context.Context, key director.ServiceKey) (map[n
 	}
 	var servers []genl.Destination
 	err := t.use(ctx, &t.counts, func(k kernel) (err error) {
-		servers, err = k.Destinations(ctx, serviceID(key))
+		servers, err = k.Destinations(ctx, ServiceID(key))
 		return absent(err)
 	})
 	if err != nil {
