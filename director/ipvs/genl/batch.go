@@ -101,30 +101,20 @@ func (c *Conn) batch(x *exchange, messages []Message, failed func(i int, err err
 	if err := x.send(b); err != nil {
 		return 0, c.abandon(err)
 	}
-	for {
-		parts, err := x.receive()
-		if err != nil {
-			return 0, c.abandon(err)
+	err = c.answers(x, func(m message) (bool, error) {
+		if m.kind != unix.NLMSG_ERROR || !c.ours(m, sent) {
+			return false, nil
 		}
-		for _, b := range parts {
-			for len(b) > 0 {
-				var m message
-				if m, b, err = next(b); err != nil {
-					return 0, c.abandon(err)
-				}
-				if m.kind != unix.NLMSG_ERROR || !c.ours(m, sent) {
-					continue
-				}
-				i := sent - 1 - (c.seq - m.seq)
-				if err := answer(m); errors.Is(err, errShort) {
-					return 0, c.abandon(err)
-				} else if err != nil {
-					failed(numbered[i], err)
-				}
-				if i == sent-1 {
-					return n, nil
-				}
-			}
+		i := sent - 1 - (c.seq - m.seq)
+		if err := answer(m); errors.Is(err, errShort) {
+			return true, c.abandon(err)
+		} else if err != nil {
+			failed(numbered[i], err)
 		}
+		return i == sent-1, nil
+	})
+	if err != nil {
+		return 0, err
 	}
+	return n, nil
 }

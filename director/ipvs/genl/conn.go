@@ -130,6 +130,24 @@ func (c *Conn) ask(x *exchange, family uint16, command, version uint8, request f
 	if err := c.request(x, family, 0, command, version, request); err != nil {
 		return err
 	}
+	return c.answers(x, func(m message) (bool, error) {
+		switch {
+		case !c.ours(m, 1):
+		case m.kind == unix.NLMSG_ERROR:
+			if err := answer(m); err != nil {
+				return true, err
+			}
+			return true, c.abandon(errShort)
+		case m.kind == family:
+			return true, parse(m.body)
+		}
+		return false, nil
+	})
+}
+
+// answers calls each with every message that comes, until it says that this was
+// the last one or returns an error.
+func (c *Conn) answers(x *exchange, each func(m message) (last bool, err error)) error {
 	for {
 		parts, err := x.receive()
 		if err != nil {
@@ -141,15 +159,8 @@ func (c *Conn) ask(x *exchange, family uint16, command, version uint8, request f
 				if m, b, err = next(b); err != nil {
 					return c.abandon(err)
 				}
-				switch {
-				case !c.ours(m, 1):
-				case m.kind == unix.NLMSG_ERROR:
-					if err := answer(m); err != nil {
-						return err
-					}
-					return c.abandon(errShort)
-				case m.kind == family:
-					return parse(m.body)
+				if last, err := each(m); last || err != nil {
+					return err
 				}
 			}
 		}

@@ -131,36 +131,23 @@ func (c *Conn) dumpOnce(x *exchange, command uint8, request func([]byte) ([]byte
 		return err
 	}
 	interrupted := false
-	for {
-		parts, err := x.receive()
-		if err != nil {
-			return c.abandon(err)
+	return c.answers(x, func(m message) (bool, error) {
+		if !c.ours(m, 1) {
+			return false, nil
 		}
-		for _, b := range parts {
-			for len(b) > 0 {
-				var m message
-				if m, b, err = next(b); err != nil {
-					return c.abandon(err)
-				}
-				if !c.ours(m, 1) {
-					continue
-				}
-				interrupted = interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
-				switch m.kind {
-				case unix.NLMSG_ERROR:
-					if err := answer(m); err != nil {
-						return err
-					}
-				case unix.NLMSG_DONE:
-					return done(m, interrupted)
-				case c.family:
-					if err := each(m.body); err != nil {
-						return c.abandon(err)
-					}
-				}
+		interrupted = interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
+		switch m.kind {
+		case unix.NLMSG_ERROR:
+			return false, answer(m)
+		case unix.NLMSG_DONE:
+			return true, done(m, interrupted)
+		case c.family:
+			if err := each(m.body); err != nil {
+				return true, c.abandon(err)
 			}
 		}
-	}
+		return false, nil
+	})
 }
 
 // done returns the outcome of a dump: its last message holds a length or a
