@@ -9,67 +9,67 @@ import (
 	"time"
 )
 
-// rules are what distinguishes the lanes. They are used by one goroutine.
-type rules[K, V comparable] interface {
+// rules are what the lane of the addresses must know of virtual routers. They are
+// used by one goroutine.
+type rules interface {
 	// want returns the plan, and false if there is nothing to look after. The
 	// plan of a director that stops wants nothing.
-	want(stopping bool) (map[K]Want[V], bool)
+	want(stopping bool) (map[AddrKey]Want[AddrSpec], bool)
 	// observe is shown the kernel's content and may correct it.
-	observe(have map[K]V, want map[K]Want[V])
+	observe(have map[AddrKey]AddrSpec, want map[AddrKey]Want[AddrSpec])
 	// owns reports whether an object may be deleted.
-	owns(k K, have V) bool
+	owns(k AddrKey, have AddrSpec) bool
 	// before is called before changes are made that lead from have to final;
 	// have is nil if it is not what the kernel has listed.
-	before(have, final map[K]V, changes []Change[K, V], want map[K]Want[V]) error
+	before(have, final map[AddrKey]AddrSpec, changes []Change[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec]) error
 	// after is called with what the kernel then holds and the changes that
 	// succeeded.
-	after(held map[K]V, done []Change[K, V], want map[K]Want[V]) error
+	after(held map[AddrKey]AddrSpec, done []Change[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec]) error
 	// blind is called instead when the kernel could not be listed.
-	blind(want map[K]Want[V])
+	blind(want map[AddrKey]Want[AddrSpec])
 }
 
-// lane keeps one table in shape. All but the bell and what mu guards belong to
+// lane keeps the addresses in shape. All but the bell and what mu guards belong to
 // the goroutine of run.
-type lane[K, V comparable] struct {
-	kind   kind[K, V]
-	table  Table[K, V]
-	rules  rules[K, V]
+type lane struct {
+	table  Table[AddrKey, AddrSpec]
+	rules  rules
 	resync time.Duration
 	bell   chan struct{}
-	report report[K, V]
+	report report[AddrKey, AddrSpec]
 
-	clean   map[K]V // what was wanted when a pass last ended without an error; nil after one that did not
-	again   bool    // the last pass deleted something, and this one looks at what went with it
+	clean   map[AddrKey]AddrSpec // what was wanted when a pass last ended without an error; nil after one that did not
+	again   bool                 // the last pass deleted something, and this one looks at what went with it
 	backoff time.Duration
 
 	mu   sync.Mutex
-	view view[K, V]
+	view view
 }
 
 // view is the outcome of a pass. Its maps are not changed once it is published.
-type view[K, V comparable] struct {
-	want   map[K]Want[V]
-	held   map[K]V
-	failed map[K]error
+type view struct {
+	want   map[AddrKey]Want[AddrSpec]
+	held   map[AddrKey]AddrSpec
+	failed map[AddrKey]error
 	lane   LaneStatus
 }
 
-func newLane[K, V comparable](k kind[K, V], t Table[K, V], r rules[K, V], resync time.Duration, log *slog.Logger) *lane[K, V] {
-	return &lane[K, V]{
-		kind: k, table: t, rules: r, resync: resync,
+func newLane(t Table[AddrKey, AddrSpec], r rules, resync time.Duration, log *slog.Logger) *lane {
+	return &lane{
+		table: t, rules: r, resync: resync,
 		bell:   make(chan struct{}, 1),
-		report: report[K, V]{log: log},
+		report: report[AddrKey, AddrSpec]{log: log},
 	}
 }
 
-func (l *lane[K, V]) ring() {
+func (l *lane) ring() {
 	select {
 	case l.bell <- struct{}{}:
 	default:
 	}
 }
 
-func (l *lane[K, V]) run(ctx context.Context) {
+func (l *lane) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -88,15 +88,15 @@ func (l *lane[K, V]) run(ctx context.Context) {
 }
 
 // pass looks at the kernel once, repairs it, and returns when to look again.
-func (l *lane[K, V]) pass(ctx context.Context) (time.Duration, error) {
+func (l *lane) pass(ctx context.Context) (time.Duration, error) {
 	want, active := l.rules.want(false)
 	if !active {
 		l.clean, l.backoff = nil, 0
-		l.publish(view[K, V]{}, time.Time{}, nil)
+		l.publish(view{}, time.Time{}, nil)
 		return l.resync, nil
 	}
 	now := time.Now()
-	v := view[K, V]{want: want}
+	v := view{want: want}
 	wait, err := l.repair(ctx, &v)
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
@@ -112,7 +112,7 @@ func (l *lane[K, V]) pass(ctx context.Context) (time.Duration, error) {
 }
 
 // repair makes the changes of one pass and fills in v.
-func (l *lane[K, V]) repair(ctx context.Context, v *view[K, V]) (time.Duration, error) {
+func (l *lane) repair(ctx context.Context, v *view) (time.Duration, error) {
 	have, err := l.list(ctx)
 	if err != nil {
 		l.clean = nil
@@ -125,7 +125,7 @@ func (l *lane[K, V]) repair(ctx context.Context, v *view[K, V]) (time.Duration, 
 	}
 	l.rules.observe(have, v.want)
 	final := settle(have, v.want)
-	changes := diff(have, final, l.rules.owns, l.kind)
+	changes := diff(have, final, l.rules.owns)
 	drift := l.clean != nil && !l.again && maps.Equal(l.clean, final)
 	l.report.ledger(l.rules.before(have, final, changes, v.want))
 
@@ -156,45 +156,21 @@ func (l *lane[K, V]) repair(ctx context.Context, v *view[K, V]) (time.Duration, 
 	return wait, err
 }
 
-func (l *lane[K, V]) list(ctx context.Context) (map[K]V, error) {
+func (l *lane) list(ctx context.Context) (map[AddrKey]AddrSpec, error) {
 	if l.table == nil {
 		return nil, errNoTable
 	}
 	return l.table.List(ctx)
 }
 
-// carryOut applies changes and returns those that were made, the failures by
-// key and everything that went wrong.
-func carryOut[K, V comparable](ctx context.Context, t Table[K, V], changes []Change[K, V]) ([]Change[K, V], map[K]error, error) {
-	if len(changes) == 0 {
-		return nil, nil, nil
-	}
-	err := t.Apply(ctx, changes)
-	if err == nil {
-		return changes, nil, nil
-	}
-	failed, rest := failures[K](err)
-	if len(rest) > 0 {
-		// Nobody knows which of them were made; the next look will tell.
-		return nil, failed, err
-	}
-	var done []Change[K, V]
-	for _, c := range changes {
-		if failed[c.Key] == nil {
-			done = append(done, c)
-		}
-	}
-	return done, failed, err
-}
-
 // reasonIn returns what tells the reason for a change from a plan, and the name
 // of what the object belongs to.
-func reasonIn[K, V comparable](want map[K]Want[V]) func(K) (Reason, string) {
-	return func(k K) (Reason, string) { return want[k].Reason, want[k].Name }
+func reasonIn(want map[AddrKey]Want[AddrSpec]) func(AddrKey) (Reason, string) {
+	return func(k AddrKey) (Reason, string) { return want[k].Reason, want[k].Name }
 }
 
 // outcome applies done to have.
-func (l *lane[K, V]) outcome(have map[K]V, done []Change[K, V]) map[K]V {
+func (l *lane) outcome(have map[AddrKey]AddrSpec, done []Change[AddrKey, AddrSpec]) map[AddrKey]AddrSpec {
 	for _, c := range done {
 		if c.Op == Delete {
 			delete(have, c.Key)
@@ -206,7 +182,7 @@ func (l *lane[K, V]) outcome(have map[K]V, done []Change[K, V]) map[K]V {
 }
 
 // withdraw removes everything of ours, trying until ctx ends.
-func (l *lane[K, V]) withdraw(ctx context.Context) error {
+func (l *lane) withdraw(ctx context.Context) error {
 	want, active := l.rules.want(true)
 	if !active || l.table == nil {
 		return nil
@@ -217,17 +193,17 @@ func (l *lane[K, V]) withdraw(ctx context.Context) error {
 		have := listed
 		if err != nil {
 			// Deleting what was last seen does no harm if it is gone.
-			have = map[K]V{}
+			have = map[AddrKey]AddrSpec{}
 			maps.Copy(have, l.held())
 		}
 		l.rules.observe(have, want)
-		changes := diff(have, nil, l.rules.owns, l.kind)
+		changes := diff(have, nil, l.rules.owns)
 		l.report.ledger(l.rules.before(listed, nil, changes, want))
 		done, failed, applyErr := carryOut(ctx, l.table, changes)
 		held := l.outcome(have, done)
 		l.report.ledger(l.rules.after(held, done, want))
 		l.report.done(done, reasonIn(want), false)
-		l.publish(view[K, V]{want: want, held: held, failed: failed}, time.Now(), applyErr)
+		l.publish(view{want: want, held: held, failed: failed}, time.Now(), applyErr)
 		if err = errors.Join(err, applyErr); err == nil {
 			return nil
 		}
@@ -240,14 +216,14 @@ func (l *lane[K, V]) withdraw(ctx context.Context) error {
 	}
 }
 
-func (l *lane[K, V]) held() map[K]V {
+func (l *lane) held() map[AddrKey]AddrSpec {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.view.held
 }
 
 // publish makes v what Status shows.
-func (l *lane[K, V]) publish(v view[K, V], began time.Time, err error) {
+func (l *lane) publish(v view, began time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := l.view.lane

@@ -43,3 +43,27 @@ type AddrKey struct {
 type AddrSpec struct {
 	Ours bool // carries our protocol tag (IFA_PROTO, kernel 5.18 or later)
 }
+
+// carryOut applies changes and returns those that were made, the failures by
+// key and everything that went wrong.
+func carryOut[K, V comparable](ctx context.Context, t Table[K, V], changes []Change[K, V]) ([]Change[K, V], map[K]error, error) {
+	if len(changes) == 0 {
+		return nil, nil, nil
+	}
+	err := t.Apply(ctx, changes)
+	if err == nil {
+		return changes, nil, nil
+	}
+	failed, rest := failures[K](err)
+	if len(rest) > 0 {
+		// Nobody knows which of them were made; the next look will tell.
+		return nil, failed, err
+	}
+	var done []Change[K, V]
+	for _, c := range changes {
+		if failed[c.Key] == nil {
+			done = append(done, c)
+		}
+	}
+	return done, failed, err
+}
