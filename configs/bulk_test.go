@@ -3,7 +3,6 @@ package configs
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/BurntSushi/toml"
@@ -94,19 +93,7 @@ func TestBulkReadsLargeFiles(t *testing.T) {
 }
 
 func FuzzBulk(f *testing.F) {
-	for _, pattern := range []string{"testdata/broken/*.toml", "examples/*/*.toml", "reference.toml"} {
-		files, err := filepath.Glob(pattern)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(data)
-		}
-	}
+	addFiles(f)
 	f.Add([]byte("[a]\n[[a.b]]\nc = [1, -2]\n[[a.b]]\n[a.b.c]\nd = { e = 'f' }\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < 4<<10 {

@@ -9,10 +9,9 @@ import (
 	"time"
 )
 
-// FuzzParse checks that no input makes Parse panic, that every error is a
-// list of problems at lines that the file has, that the same bytes give the
-// same Config, and that it takes bounded time.
-func FuzzParse(f *testing.F) {
+// addFiles makes seeds of the files that there are, good and bad.
+func addFiles(f *testing.F) {
+	f.Helper()
 	for _, pattern := range []string{"testdata/broken/*.toml", "examples/*/*.toml", "reference.toml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
@@ -26,6 +25,13 @@ func FuzzParse(f *testing.F) {
 			f.Add(data)
 		}
 	}
+}
+
+// FuzzParse checks that no input makes Parse panic, that every error is a
+// list of problems at lines that the file has, that the same bytes give the
+// same Config, and that it takes bounded time.
+func FuzzParse(f *testing.F) {
+	addFiles(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 64<<10 {
 			t.Skip("larger inputs only cost time")

@@ -149,19 +149,7 @@ func TestSectionsReuseMemory(t *testing.T) {
 }
 
 func FuzzSections(f *testing.F) {
-	for _, pattern := range []string{"testdata/broken/*.toml", "examples/*/*.toml", "reference.toml"} {
-		files, err := filepath.Glob(pattern)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(data)
-		}
-	}
+	addFiles(f)
 	f.Add([]byte(serviceText("a", 80) + "[director]\nlog = { level = \"warn\" }\n" + serviceText("b", 81)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < 16<<10 {

@@ -84,16 +84,23 @@ func farm(services int) director.Config {
 	return c
 }
 
-// settledStage is a stage with a farm in the kernel.
-func settledStage(t *testing.T, services int) (*stage, *counting, director.Config) {
-	s := newStage(t)
-	c := &counting{Balancer: s.options.IPVS}
-	s.options.IPVS = c
+// settle runs the director with a farm, all of it up, in the kernel that b stands
+// before, and returns its configuration.
+func (s *stage) settle(b director.Balancer, services int) director.Config {
+	s.options.IPVS = b
 	s.down = map[netip.AddrPort]bool{}
 	s.run()
 	config := farm(services)
 	s.d.Set(config)
 	s.is(health.Up)
+	return config
+}
+
+// settledStage is a stage with a farm in the kernel.
+func settledStage(t *testing.T, services int) (*stage, *counting, director.Config) {
+	s := newStage(t)
+	c := &counting{Balancer: s.options.IPVS}
+	config := s.settle(c, services)
 	c.since()
 	return s, c, config
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/directortest"
-	"github.com/understudy-ha/understudy/health"
 )
 
 // troubled is a Balancer of which the answers get lost, or that does not answer
@@ -84,13 +83,7 @@ func (b *troubled) Apply(ctx context.Context, changes []directortest.EntryChange
 func troubledStage(t *testing.T, services int) (*stage, *troubled, director.Config) {
 	s := newStage(t)
 	b := &troubled{Balancer: s.options.IPVS}
-	s.options.IPVS = b
-	s.down = map[netip.AddrPort]bool{}
-	s.run()
-	config := farm(services)
-	s.d.Set(config)
-	s.is(health.Up)
-	return s, b, config
+	return s, b, s.settle(b, services)
 }
 
 func (s *stage) holds(k director.Key) bool {
