@@ -2,6 +2,7 @@ package site
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -23,13 +24,16 @@ func Wait(limit time.Duration, what string, holds func() bool) error {
 	return nil
 }
 
-// WaitReady waits until the first director is master, the second backup, and
-// both have every server in their tables.
+// WaitReady waits until the first director is master and has the addresses, the
+// second is backup and has them no more, and both have every server in their
+// tables. A role is told of before the addresses have followed it: who asks in
+// between may begin with one director and end with the other.
 func (s *Site) WaitReady() error {
 	limit := 2*s.MasterDown() + 15*time.Second
+	vip := netip.MustParsePrefix(s.Options.Addresses[0]).Addr()
 	return Wait(limit, "master, backup and full tables", func() bool {
 		for i, want := range []string{"master", "backup"} {
-			if s.LB[i].State() != want || s.LB[i].Serving() != len(s.Servers) {
+			if s.LB[i].State() != want || s.LB[i].Serving() != len(s.Servers) || s.LB[i].Node.Holds("eth0", vip) != (i == 0) {
 				return false
 			}
 		}
