@@ -11,21 +11,34 @@ func (r *Router) stepBackup(now time.Time, ev Event) Output {
 	case Stop:
 		// "If a Shutdown event is received, then: Cancel the Active_Down_Timer.
 		// Transition to the {Initialize} state."
-		return r.stop(now, ev)
+		return r.stop(now, ev.Reason)
+
+	case Leave:
+		if ev.Reason != ReasonHandover {
+			return r.stop(now, ev.Reason)
+		}
 
 	case Tick:
 		// "If the Active_Down_Timer fires, then: Send an ADVERTISEMENT. [...] Set the
 		// Adver_Timer to Advertisement_Interval. Transition to the {Active} state."
-		if now.Before(r.Deadline()) {
+		if now.Before(r.downTimer()) {
 			return Output{}
 		}
-		switch {
-		case r.preempting:
-			return r.takeOver(now, ReasonPreempt)
-		case r.farewell:
-			return r.takeOver(now, ReasonFarewell)
-		default:
-			return r.takeOver(now, ReasonMasterDown)
+		// A member of a group waits for the others.
+		if r.config.Grouped {
+			r.status.Wants = true
+			return Output{}
+		}
+		return r.succeed(now)
+
+	case Lead:
+		if r.status.Wants {
+			return r.succeed(now)
+		}
+
+	case Expect:
+		if !r.status.Wants && !r.farewell {
+			r.expect(now)
 		}
 
 	case Received:
@@ -34,16 +47,41 @@ func (r *Router) stepBackup(now time.Time, ev Event) Output {
 	case Reconfigure:
 		was := r.config
 		r.reconfigure(ev.Config)
-		if was.Priority != PriorityOwner && r.config.Priority == PriorityOwner {
+		switch {
+		case was.Priority != PriorityOwner && r.config.Priority == PriorityOwner && r.config.Grouped:
+			r.status.Wants = true
+		case was.Priority != PriorityOwner && r.config.Priority == PriorityOwner:
 			return r.takeOver(now, ReasonOwner)
+		case was.Grouped && !r.config.Grouped && r.status.Wants:
+			return r.succeed(now)
 		}
 		if r.preempting && !r.config.preempts() {
 			// The master whose advertisements were discarded is left alone from now on,
 			// and lives as far as we know.
-			r.timerSet, r.preempting = now, false
+			r.timerSet, r.preempting, r.status.Wants = now, false, false
 		}
 	}
 	return Output{}
+}
+
+// succeed takes over for the reason that Active_Down_Timer has fired for.
+func (r *Router) succeed(now time.Time) Output {
+	switch {
+	case r.config.Priority == PriorityOwner:
+		return r.takeOver(now, ReasonOwner)
+	case r.preempting:
+		return r.takeOver(now, ReasonPreempt)
+	case r.farewell:
+		return r.takeOver(now, ReasonFarewell)
+	default:
+		return r.takeOver(now, ReasonMasterDown)
+	}
+}
+
+// expect sets Active_Down_Timer to Skew_Time.
+func (r *Router) expect(now time.Time) {
+	r.timerSet, r.farewell, r.preempting, r.status.Wants = now, true, false, false
+	r.status.Farewell = r.config.Grouped
 }
 
 func (r *Router) hearAsBackup(now time.Time, rx Received) Output {
@@ -51,7 +89,7 @@ func (r *Router) hearAsBackup(now time.Time, rx Received) Output {
 	// "If the Priority in the ADVERTISEMENT is 0, then: Set the Active_Down_Timer to
 	// Skew_Time."
 	if a.Priority == 0 {
-		r.timerSet, r.farewell, r.preempting = now, true, false
+		r.expect(now)
 		if r.status.Master == rx.Src {
 			r.status.Master, r.status.MasterPriority, r.status.Held = netip.Addr{}, 0, false
 		}
@@ -93,7 +131,7 @@ func (r *Router) delayed(now time.Time) bool {
 // configured, not learnt.
 func (r *Router) follow(now time.Time, a Advertisement) {
 	r.timerSet, r.farewell, r.preempting = now, false, false
-	r.status.Settled = true
+	r.status.Settled, r.status.Wants, r.status.Farewell = true, false, false
 	if r.config.Version == V3 {
 		r.learnt, r.status.MasterInterval = true, a.Interval
 	}

@@ -28,6 +28,7 @@ type Config struct {
 	Interval     time.Duration // Advertisement_Interval; V3: 10ms..40.95s in steps of 10ms; V2: 1s..255s in whole seconds
 	Preempt      bool          // Preempt_Mode
 	Hold         bool          // do not preempt for now, whatever Preempt says: this router is not ready to serve; a master that falls silent is replaced all the same
+	Grouped      bool          // member of a group: becomes master by Lead alone
 	PreemptDelay time.Duration // how long a better router lets worse masters live, after start and after each master that was no worse
 	Primary      netip.Addr    // source address of our advertisements, unmapped and without zone; decides ties
 	Addresses    []netip.Addr  // advertised, in this order

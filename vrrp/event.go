@@ -2,17 +2,31 @@ package vrrp
 
 import "net/netip"
 
-// Event is something that happens to a Router: one of Start, Stop, Tick,
-// Received or Reconfigure.
+// Event is something that happens to a Router: one of Start, Stop, Leave, Resume,
+// Tick, Received, Reconfigure, Lead, Concede and Expect.
 type Event interface{ event() }
 
 // Start says that the router may take part: its link is up and it has a
-// primary address. It does nothing to a router that already takes part.
+// primary address. It does nothing to a router that already takes part; one that
+// is about to leave stays.
 type Start struct{}
 
 // Stop ends taking part. A master says farewell with priority 0. A Reason that
 // is a fault (Reason.Fault) leads to StateFault, any other to StateInit.
 type Stop struct{ Reason Reason }
+
+// Leave is a Stop that loses nothing, for a director whose link works: a master
+// says farewell and goes on serving until it hears its successor, or until every
+// backup that heard the farewell must have spoken (Status.Leaving). With
+// ReasonHandover the router stays in the election: it becomes backup of its
+// successor, and goes on as master if there is none. For a router that is not
+// master it is a Stop, or with ReasonHandover nothing.
+type Leave struct{ Reason Reason }
+
+// Resume says that the router may take part and is master already: it was when
+// its process ended, too short a time ago for a backup to have taken over. It
+// does nothing to a router that already takes part.
+type Resume struct{}
 
 // Tick says that Deadline has been reached. An early Tick changes nothing.
 type Tick struct{}
@@ -30,8 +44,23 @@ type Received struct {
 // makes another virtual router: that is a Stop and a new Router.
 type Reconfigure struct{ Config Config }
 
+// Lead makes a member of a group that Status.Wants it master.
+type Lead struct{}
+
+// Concede makes a member of a group backup because another member has become it.
+type Concede struct{}
+
+// Expect tells a member of a group that another member has heard the farewell of
+// its master: that director gives up the whole group.
+type Expect struct{}
+
 func (Start) event()       {}
 func (Stop) event()        {}
+func (Leave) event()       {}
+func (Resume) event()      {}
+func (Lead) event()        {}
+func (Concede) event()     {}
+func (Expect) event()      {}
 func (Tick) event()        {}
 func (Received) event()    {}
 func (Reconfigure) event() {}

@@ -84,6 +84,9 @@ func (c Config) AppendText(b []byte) ([]byte, error) {
 	if c.Hold {
 		b = append(b, " hold"...)
 	}
+	if c.Grouped {
+		b = append(b, " grouped"...)
+	}
 	if c.Password != "" {
 		b = append(b, " password="+secret...)
 	}
@@ -124,6 +127,8 @@ func (c *Config) set(words []string) error {
 			c.Preempt, err = strconv.ParseBool(value)
 		case "hold":
 			c.Hold, err = strconv.ParseBool(value)
+		case "grouped":
+			c.Grouped, err = strconv.ParseBool(value)
 		case "preempt_delay":
 			c.PreemptDelay, err = time.ParseDuration(value)
 		case "primary":

@@ -24,11 +24,12 @@ func (s *script) next() byte {
 func (s *script) config(version Version) Config {
 	flags := s.next()
 	c := Config{
-		Name: "fuzz", VRID: 1 + flags>>7, Version: version, Priority: s.next(),
+		Name: "fuzz", VRID: 1 + flags>>7, Version: version, Priority: max(1, s.next()),
 		Interval:     time.Duration(s.next()) * 100 * ms, // 0 too
 		Preempt:      flags&1 != 0,
 		PreemptDelay: time.Duration(flags>>1&3) * time.Second,
 		Hold:         flags>>6&1 != 0,
+		Grouped:      flags&48 == 48,
 		Primary:      s.addr(),
 	}
 	if flags&8 != 0 {
@@ -49,7 +50,7 @@ func (s *script) addr() netip.Addr {
 }
 
 func (s *script) event(c Config) Event {
-	switch x := s.next(); x % 8 {
+	switch x := s.next(); x % 13 {
 	case 0:
 		return Start{}
 	case 1:
@@ -74,6 +75,16 @@ func (s *script) event(c Config) Event {
 			rx.Advert.AuthType = s.next()
 		}
 		return rx
+	case 6:
+		return Leave{Reason: Reason(s.next() % NumReasons)}
+	case 7:
+		return Resume{}
+	case 8:
+		return Lead{}
+	case 9:
+		return Concede{}
+	case 10:
+		return Expect{}
 	default:
 		return Tick{}
 	}
@@ -121,16 +132,19 @@ func FuzzRouter(f *testing.F) {
 			} else if after.Epoch != want {
 				t.Fatalf("%T: epoch %d after %d", ev, after.Epoch, want)
 			}
-			if running := after.State == StateBackup || after.State == StateMaster; running == rec.Deadline().IsZero() {
-				t.Fatalf("%v with deadline %v", after.State, rec.Deadline())
+			if running := after.State == StateBackup && !after.Wants || after.State == StateMaster; running == rec.timer().IsZero() {
+				t.Fatalf("%v with its timer at %v", after.State, rec.timer())
 			}
-			leaving := before.State == StateMaster && (after.State == StateInit || after.State == StateFault)
+			leaving := !before.Leaving && before.State == StateMaster && (after.State == StateInit || after.State == StateFault)
+			parting := !before.Leaving && after.Leaving
 			switch {
 			case leaving != (out.Advertise && out.Transition && after.State != StateMaster):
 				t.Fatalf("%T: leaving=%t, %v", ev, leaving, out)
 			case leaving && out.Priority != 0:
 				t.Fatalf("%T: a farewell with %v", ev, out)
-			case out.Advertise && !leaving && (after.State != StateMaster || out.Priority != rec.Config().Priority):
+			case parting != (out.Advertise && !out.Transition && out.Priority == 0):
+				t.Fatalf("%T: leaving=%t, %v", ev, parting, out)
+			case out.Advertise && !leaving && !parting && (after.State != StateMaster || out.Priority != rec.Config().Priority):
 				t.Fatalf("%T: %v with priority %d advertises %v", ev, after.State, rec.Config().Priority, out)
 			case !out.Advertise && out.Priority != 0:
 				t.Fatalf("%T: %v", ev, out)
@@ -144,8 +158,12 @@ func FuzzRouter(f *testing.F) {
 						t.Fatalf("an early tick: %v (-before +after)\n%s", out, diff)
 					}
 				} else {
-					answers = 0
-					if !out.Advertise || !rec.Deadline().After(seen) {
+					timer := was.timer()
+					due := !timer.IsZero() && !seen.Before(timer)
+					if due {
+						answers = 0
+					}
+					if due && !out.Advertise && !after.Wants && !before.Leaving || !rec.Deadline().IsZero() && !rec.Deadline().After(seen) {
 						t.Fatalf("a tick at %v: %v and deadline %v", seen, out, rec.Deadline())
 					}
 				}

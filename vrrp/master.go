@@ -19,11 +19,18 @@ func (r *Router) stepMaster(now time.Time, ev Event) Output {
 	case Stop:
 		// "If a Shutdown event is received, then: Cancel the Adver_Timer. Send an
 		// ADVERTISEMENT with Priority = 0. Transition to the {Initialize} state."
-		out := r.stop(now, ev)
+		out := r.stop(now, ev.Reason)
 		out.Advertise = true
 		return out
 
+	case Leave:
+		return r.leave(now, ev.Reason)
+
+	case Concede:
+		return r.become(now, StateBackup, ReasonGroup)
+
 	case Tick:
+		r.announceAgain(now)
 		// "If the Adver_Timer fires, then: Send an ADVERTISEMENT. Reset the
 		// Adver_Timer to Advertisement_Interval."
 		if now.Before(r.next) {
@@ -115,6 +122,7 @@ func (r *Router) contest(now time.Time) {
 	if r.contested.IsZero() || now.Sub(r.contested) >= contestEvery {
 		r.contested = now
 		r.status.Contests++
+		r.repeat = now.Add(repeatAfter)
 	}
 }
 

@@ -6,7 +6,7 @@ import "strconv"
 type Reason uint8
 
 // The reasons. The first group is decided by the election, the second comes
-// with Stop.
+// with Stop and Leave.
 const (
 	ReasonNone           Reason = iota
 	ReasonStartup               // init to backup: taking part begins
@@ -16,12 +16,17 @@ const (
 	ReasonPreempt               // backup to master: the master heard has a lower priority
 	ReasonHigherPriority        // master to backup: a higher priority was heard
 	ReasonTie                   // master to backup: the same priority was heard from a greater address
+	ReasonGroup                 // master to backup: another member of its group has given way
+	ReasonResumed               // init to master: a restart too short for anybody to have taken over
 
-	ReasonShutdown  // to init: asked to stop
-	ReasonRemoved   // to init: no longer configured
-	ReasonLinkDown  // to fault: the interface is down or has lost its carrier
-	ReasonNoAddress // to fault: the interface has no address to send from
-	ReasonSocket    // to fault: the socket cannot be opened or read
+	ReasonShutdown   // to init: asked to stop
+	ReasonRemoved    // to init: no longer configured
+	ReasonHandover   // master to backup: asked to hand over
+	ReasonLinkDown   // to fault: the interface is down or has lost its carrier
+	ReasonNoAddress  // to fault: the interface has no address to send from
+	ReasonSocket     // to fault: the socket cannot be opened or read
+	ReasonTrack      // to fault: something that is tracked is not as it should be
+	ReasonGroupFault // to fault: another member of its group is in fault
 
 	// NumReasons is the number of reasons, for tables indexed by Reason.
 	NumReasons = iota
@@ -36,11 +41,16 @@ var reasonNames = [NumReasons]string{
 	ReasonPreempt:        "preempt",
 	ReasonHigherPriority: "higher-priority",
 	ReasonTie:            "tie",
+	ReasonGroup:          "group",
+	ReasonResumed:        "resumed",
 	ReasonShutdown:       "shutdown",
 	ReasonRemoved:        "removed",
+	ReasonHandover:       "handover",
 	ReasonLinkDown:       "link-down",
 	ReasonNoAddress:      "no-address",
 	ReasonSocket:         "socket",
+	ReasonTrack:          "track",
+	ReasonGroupFault:     "group-fault",
 }
 
 // String returns the reason as one word in lower case, fit for a metric label.
@@ -51,7 +61,13 @@ func (r Reason) String() string {
 	return "reason(" + strconv.Itoa(int(r)) + ")"
 }
 
-// Fault reports whether a Stop for this reason leads to StateFault.
+// Fault reports whether a Stop or Leave for this reason leads to StateFault.
 func (r Reason) Fault() bool {
+	return r.mute() || r == ReasonTrack || r == ReasonGroupFault
+}
+
+// mute reports whether a router that stops for this reason can neither say
+// farewell nor serve.
+func (r Reason) mute() bool {
 	return r == ReasonLinkDown || r == ReasonNoAddress || r == ReasonSocket
 }

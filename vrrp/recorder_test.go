@@ -36,7 +36,7 @@ func TestRecorder(t *testing.T) {
 	const config = "version=2 vrid=51 priority=100 interval=1s preempt=true preempt_delay=0s primary=192.0.2.9"
 	want := `trace test ` + config + ` password=secret addresses=192.0.2.100
 origin 2026-01-01T00:00:04.5Z
-state backup reason=higher-priority now=-500ms since=-500ms timer=-500ms settled epoch=1 master=192.0.2.10 master_priority=150
+state backup reason=higher-priority now=-500ms since=-500ms timer=-500ms linger=-250ms settled lingering epoch=1 master=192.0.2.10 master_priority=150
 0s receive src=192.0.2.10 priority=150 auth=1 password=other
 0s -> drop=password
 500ms receive src=192.0.2.10 priority=150 auth=1 password=secret

@@ -15,6 +15,11 @@ type Status struct {
 	Master         netip.Addr    // primary address of the master, our own while master; zero if unknown
 	MasterPriority uint8         // 0 if unknown
 	MasterInterval time.Duration // Active_Adver_Interval: learnt in V3, otherwise our own
+	Leaving        bool          // a master that has said farewell and serves until it hears its successor
+	Lingering      bool          // no longer master, but its addresses are still to answer: the successor has just been heard
+	Wants          bool          // a member of a group that would be master but for the others
+	Farewell       bool          // a member of a group whose master has said farewell
+	Repeats        uint64        // number of times that the addresses have to be announced once more, after whoever was master has let go of them
 	Contests       uint64        // number of times that this master heard a worse one: whoever believed that one has to be told again; counted once a second at most
 	Held           bool          // a worse master is left alone because of Config.Hold
 }
@@ -36,10 +41,15 @@ type Router struct {
 	lowerSince time.Time // start, or when lower masters began to be heard; zero while the master is at least as good
 
 	// Of a master.
-	next    time.Time // when Adver_Timer fires
-	answers int       // sent out of turn since it last fired
+	next     time.Time // when Adver_Timer fires
+	answers  int       // sent out of turn since it last fired
+	leaveBy  time.Time // when it stops waiting for its successor; zero unless it leaves
+	leaveFor Reason
+	repeat   time.Time // when to announce once more; zero: not
 
 	contested time.Time // when status.Contests was last raised
+
+	linger time.Time // the end of status.Lingering
 }
 
 // New returns a Router in StateInit. An Interval below UnitV3 counts as UnitV3,
@@ -82,17 +92,37 @@ func (r *Router) Advertisement(priority uint8) Advertisement {
 // Deadline reports when Step must next be called with Tick; the zero time means
 // never. It may change with every Step.
 func (r *Router) Deadline() time.Time {
-	switch r.status.State {
-	case StateBackup:
-		if r.farewell {
-			return r.timerSet.Add(r.config.SkewTime(r.masterInterval()))
-		}
-		return r.timerSet.Add(r.config.MasterDownInterval(r.masterInterval()))
-	case StateMaster:
+	return earlier(r.timer(), earlier(r.linger, r.repeat))
+}
+
+// timer is when the timer of the protocol fires; the zero time means never.
+func (r *Router) timer() time.Time {
+	switch {
+	case r.status.Leaving:
+		return r.leaveBy
+	case r.status.State == StateMaster:
 		return r.next
+	case r.status.State == StateBackup && !r.status.Wants:
+		return r.downTimer()
 	default:
 		return time.Time{}
 	}
+}
+
+// downTimer is when Active_Down_Timer fires.
+func (r *Router) downTimer() time.Time {
+	if r.farewell {
+		return r.timerSet.Add(r.config.SkewTime(r.masterInterval()))
+	}
+	return r.timerSet.Add(r.config.MasterDownInterval(r.masterInterval()))
+}
+
+// earlier returns the earlier of two times, of which the zero time is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // Step applies ev at time now. It never blocks and never reads a clock. A now
@@ -110,10 +140,15 @@ func (r *Router) Step(now time.Time, ev Event) Output {
 			return Output{Drop: drop}
 		}
 	}
-	switch r.status.State {
-	case StateBackup:
+	if _, tick := ev.(Tick); tick && !r.linger.IsZero() && !now.Before(r.linger) {
+		r.linger, r.status.Lingering = time.Time{}, false
+	}
+	switch {
+	case r.status.State == StateBackup:
 		return r.stepBackup(now, ev)
-	case StateMaster:
+	case r.status.Leaving:
+		return r.stepLeaving(now, ev)
+	case r.status.State == StateMaster:
 		return r.stepMaster(now, ev)
 	default:
 		return r.stepInit(now, ev)
@@ -135,17 +170,26 @@ func (r *Router) stepInit(now time.Time, ev Event) Output {
 		// "If the Priority = 255, i.e., the router owns the IPvX address(es)
 		// associated with the Virtual Router, then: Send an ADVERTISEMENT. [...] Set
 		// the Adver_Timer to Advertisement_Interval. Transition to the {Active} state."
-		if r.config.Priority == PriorityOwner {
+		if r.config.Priority == PriorityOwner && !r.config.Grouped {
 			return r.takeOver(now, ReasonOwner)
 		}
 		// "else: Set Active_Adver_Interval to Advertisement_Interval. Set the
 		// Active_Down_Timer to Active_Down_Interval. Transition to the {Backup} state."
 		out := r.become(now, StateBackup, ReasonStartup)
 		r.lowerSince = now
+		r.status.Wants = r.config.Priority == PriorityOwner
 		return out
 
+	case Resume:
+		return r.takeOver(now, ReasonResumed)
+
 	case Stop:
-		return r.stop(now, ev)
+		return r.stop(now, ev.Reason)
+
+	case Leave:
+		if ev.Reason != ReasonHandover {
+			return r.stop(now, ev.Reason)
+		}
 
 	case Reconfigure:
 		r.reconfigure(ev.Config)
@@ -157,16 +201,26 @@ func (r *Router) stepInit(now time.Time, ev Event) Output {
 // forgets those of the old one.
 func (r *Router) become(now time.Time, state State, reason Reason) Output {
 	out := Output{Transition: true, From: r.status.State, To: state, Reason: reason}
+	was := r.status
 	r.status = Status{
 		State:  state,
 		Since:  now,
 		Reason: reason,
-		Epoch:  r.status.Epoch,
+		Epoch:  was.Epoch,
 
-		Contests: r.status.Contests,
+		Contests: was.Contests,
+		Repeats:  was.Repeats,
 	}
 	r.timerSet, r.farewell, r.preempting, r.learnt, r.lowerSince = time.Time{}, false, false, false, time.Time{}
 	r.next, r.answers, r.contested = time.Time{}, 0, time.Time{}
+	r.leaveBy, r.leaveFor, r.repeat = time.Time{}, ReasonNone, time.Time{}
+	switch {
+	case state == StateMaster || reason.mute():
+		r.linger = time.Time{}
+	case was.State == StateMaster:
+		r.linger = now.Add(Linger)
+	}
+	r.status.Lingering = !r.linger.IsZero()
 	switch state {
 	case StateBackup:
 		r.timerSet = now
@@ -174,6 +228,10 @@ func (r *Router) become(now time.Time, state State, reason Reason) Output {
 		r.next = now.Add(r.config.Interval)
 		r.status.Settled = true
 		r.status.Epoch++
+		// A master that does not answer any more has nothing to let go of.
+		if reason != ReasonMasterDown && reason != ReasonResumed {
+			r.repeat = now.Add(repeatAfter)
+		}
 	}
 	return out
 }
@@ -186,8 +244,8 @@ func (r *Router) takeOver(now time.Time, reason Reason) Output {
 }
 
 // stop leaves the election.
-func (r *Router) stop(now time.Time, ev Stop) Output {
-	state, reason := StateInit, ev.Reason
+func (r *Router) stop(now time.Time, reason Reason) Output {
+	state := StateInit
 	if reason == ReasonNone {
 		reason = ReasonShutdown
 	}

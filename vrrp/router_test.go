@@ -97,7 +97,7 @@ func run(t *testing.T, c Config, steps []step) *Router {
 			t.Errorf("step %d, %T at %v: (-want +got)\n%s", i, s.event, s.at, diff)
 		}
 		deadline := never
-		if d := r.Deadline(); !d.IsZero() {
+		if d := r.timer(); !d.IsZero() {
 			deadline = d.Sub(t0)
 		}
 		if deadline != s.deadline {

@@ -24,6 +24,12 @@ func (r *Router) appendState(b []byte, origin time.Time) []byte {
 	if r.status.Epoch > 0 {
 		b = fmt.Appendf(b, " epoch=%d", r.status.Epoch)
 	}
+	if r.status.Repeats > 0 {
+		b = fmt.Appendf(b, " repeats=%d", r.status.Repeats)
+	}
+	if r.leaveFor != ReasonNone {
+		b = fmt.Appendf(b, " leave_for=%v", r.leaveFor)
+	}
 	if r.status.Contests > 0 {
 		b = fmt.Appendf(b, " contests=%d", r.status.Contests)
 	}
@@ -71,6 +77,10 @@ next:
 			err = index(value, reasonNames[:], &r.status.Reason)
 		case "epoch":
 			r.status.Epoch, err = strconv.ParseUint(value, 10, 64)
+		case "repeats":
+			r.status.Repeats, err = strconv.ParseUint(value, 10, 64)
+		case "leave_for":
+			err = index(value, reasonNames[:], &r.leaveFor)
 		case "contests":
 			r.status.Contests, err = strconv.ParseUint(value, 10, 64)
 		case "master":
@@ -96,7 +106,7 @@ type timeField struct {
 	at  *time.Time
 }
 
-func (r *Router) times() [6]timeField {
+func (r *Router) times() [9]timeField {
 	return [...]timeField{
 		{"now", &r.now},
 		{"since", &r.status.Since},
@@ -104,6 +114,9 @@ func (r *Router) times() [6]timeField {
 		{"lower_since", &r.lowerSince},
 		{"next", &r.next},
 		{"contested", &r.contested},
+		{"leave_by", &r.leaveBy},
+		{"repeat", &r.repeat},
+		{"linger", &r.linger},
 	}
 }
 
@@ -112,12 +125,16 @@ type flagField struct {
 	set *bool
 }
 
-func (r *Router) flags() [5]flagField {
+func (r *Router) flags() [9]flagField {
 	return [...]flagField{
 		{"settled", &r.status.Settled},
 		{"farewell", &r.farewell},
 		{"preempting", &r.preempting},
 		{"learnt", &r.learnt},
 		{"held", &r.status.Held},
+		{"leaving", &r.status.Leaving},
+		{"lingering", &r.status.Lingering},
+		{"wants", &r.status.Wants},
+		{"farewelled", &r.status.Farewell},
 	}
 }

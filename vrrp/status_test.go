@@ -75,7 +75,7 @@ func TestStatus(t *testing.T) {
 			"yielded", v3(),
 			asMaster(step{4 * sec, heard(v3(), higher, 150, sec), transition(StateMaster, StateBackup, ReasonHigherPriority), 4*sec + down100}),
 			Status{
-				State: StateBackup, Since: t0.Add(4 * sec), Reason: ReasonHigherPriority, Settled: true, Epoch: 1,
+				State: StateBackup, Since: t0.Add(4 * sec), Reason: ReasonHigherPriority, Settled: true, Lingering: true, Epoch: 1,
 				Master: higher, MasterPriority: 150, MasterInterval: sec,
 			},
 		},

@@ -123,6 +123,16 @@ func appendEvent(b []byte, ev Event, c Config) []byte {
 		return append(b, "tick"...)
 	case Stop:
 		return fmt.Appendf(b, "stop reason=%v", ev.Reason)
+	case Leave:
+		return fmt.Appendf(b, "leave reason=%v", ev.Reason)
+	case Resume:
+		return append(b, "resume"...)
+	case Lead:
+		return append(b, "lead"...)
+	case Concede:
+		return append(b, "concede"...)
+	case Expect:
+		return append(b, "expect"...)
 	case Reconfigure:
 		b, _ = ev.Config.AppendText(append(b, "set "...))
 		return b
@@ -158,21 +168,24 @@ func parseEvent(words []string, c Config) (Event, error) {
 		return Start{}, nil
 	case "tick":
 		return Tick{}, nil
+	case "resume":
+		return Resume{}, nil
+	case "lead":
+		return Lead{}, nil
+	case "concede":
+		return Concede{}, nil
+	case "expect":
+		return Expect{}, nil
 	case "stop":
-		var ev Stop
-		for key, value := range pairs(words[1:]) {
-			if key != "reason" {
-				return nil, fmt.Errorf("stop: unknown key %q", key)
-			}
-			if err := index(value, reasonNames[:], &ev.Reason); err != nil {
-				return nil, fmt.Errorf("stop: %w", err)
-			}
-		}
-		return ev, nil
+		reason, err := parseReason(words)
+		return Stop{Reason: reason}, err
+	case "leave":
+		reason, err := parseReason(words)
+		return Leave{Reason: reason}, err
 	case "set":
 		// What is not named did not change, except for what an empty value cannot
 		// be named for.
-		c.Password, c.Addresses, c.Hold = "", nil, false
+		c.Password, c.Addresses, c.Hold, c.Grouped = "", nil, false, false
 		err := c.set(words[1:])
 		return Reconfigure{Config: c}, err
 	case "receive":
@@ -180,6 +193,19 @@ func parseEvent(words []string, c Config) (Event, error) {
 	default:
 		return nil, fmt.Errorf("unknown event %q", words[0])
 	}
+}
+
+// parseReason parses the words of a Stop or a Leave.
+func parseReason(words []string) (reason Reason, err error) {
+	for key, value := range pairs(words[1:]) {
+		if key != "reason" {
+			return reason, fmt.Errorf("%s: unknown key %q", words[0], key)
+		}
+		if err := index(value, reasonNames[:], &reason); err != nil {
+			return reason, fmt.Errorf("%s: %w", words[0], err)
+		}
+	}
+	return reason, nil
 }
 
 func parseReceived(words []string, c Config) (Event, error) {

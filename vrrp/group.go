@@ -1,0 +1,149 @@
+package vrrp
+
+// Member is what a Group must know of one of its virtual routers. The Config of
+// each says Grouped, and all have the same priority.
+type Member struct {
+	Ready    bool // could take part: nothing of its own is wrong with it
+	State    State
+	Wants    bool
+	Leaving  bool
+	Farewell bool
+}
+
+// Advice is what a Group tells one of its members to do.
+type Advice uint8
+
+// The advices.
+const (
+	AdviceNone    Advice = iota
+	AdviceWait           // not to take part, since another member cannot: a Stop or a Leave for ReasonGroupFault
+	AdviceLead           // Lead
+	AdviceConcede        // Concede
+	AdviceExpect         // Expect
+)
+
+// Group makes virtual routers of one director change state together: all of them
+// become master when all of them would, all give way when one does, and none takes
+// part while one cannot. A member becomes master with the others only, so that a
+// director that is unreachable on one link does not take the others from a living
+// master, lose them, and take them again for ever.
+//
+// It is pure, as a Router is. The zero value is a group that has never been master.
+// A Group is owned by its caller, who tells it everything that changes.
+type Group struct {
+	members []groupMember
+	reign   uint64 // grows with each time that all became master
+	leading bool   // the members are to be master
+}
+
+type groupMember struct {
+	Member
+	joined uint64 // the last reign in which it was master
+}
+
+// Size makes the group one of n members, which are not Ready. It forgets everything
+// else, unless that was their number before.
+func (g *Group) Size(n int) {
+	if len(g.members) != n {
+		*g = Group{members: make([]groupMember, n)}
+	}
+}
+
+// Report tells the state of a member, counted from 0. It returns whether another
+// member has to be advised anew.
+func (g *Group) Report(i int, m Member) (news bool) {
+	if g.members[i].Member == m {
+		return false
+	}
+	g.members[i].Member = m
+	leading := g.leading
+	g.decide()
+	for j := range g.members {
+		news = news || j != i && g.Advise(j) != AdviceNone
+	}
+	return news || leading != g.leading
+}
+
+// decide follows the states of the members.
+func (g *Group) decide() {
+	all, given := true, false
+	for i := range g.members {
+		m := &g.members[i]
+		master := m.State == StateMaster && !m.Leaving
+		if g.leading && master {
+			m.joined = g.reign
+		}
+		given = given || m.joined == g.reign && !master
+		all = all && m.Ready && (m.Wants || master)
+	}
+	switch {
+	case g.leading && (given || !g.ready()):
+		g.leading = false
+	case !g.leading && all:
+		g.leading = true
+		g.reign++
+		for i := range g.members {
+			if g.members[i].State == StateMaster {
+				g.members[i].joined = g.reign
+			}
+		}
+	}
+}
+
+func (g *Group) ready() bool {
+	for i := range g.members {
+		if !g.members[i].Ready {
+			return false
+		}
+	}
+	return true
+}
+
+// Advise returns what a member, counted from 0, has to do now.
+func (g *Group) Advise(i int) Advice {
+	m := g.members[i]
+	switch {
+	case !m.Ready:
+		return AdviceNone // its own fault is what it stops for
+	case !g.ready():
+		return AdviceWait
+	case m.State == StateBackup && g.leading && m.joined < g.reign:
+		return AdviceLead
+	case m.State == StateMaster && !m.Leaving && !g.leading:
+		return AdviceConcede
+	case m.State == StateBackup && !m.Wants && !m.Farewell && g.farewell():
+		return AdviceExpect
+	}
+	return AdviceNone
+}
+
+// farewell reports whether a member waits for its skew time alone.
+func (g *Group) farewell() bool {
+	for i := range g.members {
+		if g.members[i].State == StateBackup && g.members[i].Farewell {
+			return true
+		}
+	}
+	return false
+}
+
+// Leading reports whether the members are to be master.
+func (g *Group) Leading() bool { return g.leading }
+
+// State returns the state of the group as a whole: fault if a member cannot take
+// part, master while the members are to be, init while one is, otherwise backup.
+func (g *Group) State() State {
+	state := StateBackup
+	for i := range g.members {
+		switch g.members[i].State {
+		case StateFault:
+			return StateFault
+		case StateInit:
+			state = StateInit
+		}
+	}
+	if state == StateBackup && g.leading {
+		return StateMaster
+	}
+	return state
+}

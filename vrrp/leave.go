@@ -1,0 +1,83 @@
+package vrrp
+
+import "time"
+
+// Linger is how long a router that was master goes on holding its addresses after
+// it has heard its successor. The successor speaks before it has the addresses and
+// before the neighbours have learnt of it; until then somebody has to answer.
+const Linger = 250 * time.Millisecond
+
+// repeatAfter is when a master that followed a living one announces its addresses
+// again. While both held them a neighbour may have been answered by the other one,
+// which has let go of them by then.
+const repeatAfter = 2 * Linger
+
+// leave begins a Leave of a master.
+func (r *Router) leave(now time.Time, reason Reason) Output {
+	if reason == ReasonNone {
+		reason = ReasonShutdown
+	}
+	r.status.Leaving, r.leaveFor = true, reason
+	// Whoever has heard the farewell speaks after its skew time, which is less than
+	// an interval (RFC 9568 section 6.1), in version 2 than a second (RFC 3768
+	// section 6.1). The own skew time on top is for the way and for a late wake-up.
+	r.leaveBy = now.Add(max(r.config.Interval, UnitV3) + r.config.SkewTime(r.config.Interval))
+	return Output{Advertise: true}
+}
+
+// stepLeaving is the state {Active} between the farewell and what follows. Neither
+// RFC knows it: in both a router that shuts down stops answering before anybody
+// has taken its place.
+func (r *Router) stepLeaving(now time.Time, ev Event) Output {
+	switch ev := ev.(type) {
+	case Start:
+		return r.stay(now)
+
+	case Stop:
+		return r.stop(now, ev.Reason)
+
+	case Leave:
+		// The newer reason counts, but a farewell was said already.
+		if ev.Reason != ReasonHandover {
+			r.leaveFor = ev.Reason
+		}
+
+	case Tick:
+		r.announceAgain(now)
+		switch {
+		case now.Before(r.leaveBy):
+		case r.leaveFor == ReasonHandover:
+			return r.stay(now) // nobody wants it
+		default:
+			return r.stop(now, r.leaveFor)
+		}
+
+	case Received:
+		if ev.Advert.Priority == 0 {
+			return Output{}
+		}
+		if r.leaveFor == ReasonHandover {
+			return r.yield(now, ev, ReasonHandover)
+		}
+		return r.stop(now, r.leaveFor)
+
+	case Reconfigure:
+		r.reconfigure(ev.Config)
+	}
+	return Output{}
+}
+
+// stay ends a Leave and goes on as master.
+func (r *Router) stay(now time.Time) Output {
+	r.status.Leaving, r.leaveBy, r.leaveFor = false, time.Time{}, ReasonNone
+	r.next, r.answers = now.Add(r.config.Interval), 0
+	return r.advertise()
+}
+
+// announceAgain has the addresses announced once more, if it is time.
+func (r *Router) announceAgain(now time.Time) {
+	if !r.repeat.IsZero() && !now.Before(r.repeat) {
+		r.repeat = time.Time{}
+		r.status.Repeats++
+	}
+}
