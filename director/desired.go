@@ -16,6 +16,7 @@ const (
 	RoleBackup
 	RoleMaster
 	RoleFault
+	RoleYielding // not master any more, but its successor may not be able to answer yet
 )
 
 // String returns the lower-case name that operators see.
@@ -29,6 +30,8 @@ func (r Role) String() string {
 		return "master"
 	case RoleFault:
 		return "fault"
+	case RoleYielding:
+		return "yielding"
 	}
 	return "role " + strconv.Itoa(int(r))
 }
@@ -74,6 +77,7 @@ const (
 	ReasonMaster                      // its virtual router is master
 	ReasonBackup                      // its virtual router is backup
 	ReasonFault                       // its virtual router is in fault
+	ReasonYielding                    // its virtual router has just been succeeded, and the successor may not answer yet
 	ReasonUnsettled                   // its virtual router has not settled since start
 	ReasonConfigured                  // a service of the configuration
 	ReasonUnchecked                   // a server without a check
@@ -100,6 +104,8 @@ func (r Reason) String() string {
 		return "backup"
 	case ReasonFault:
 		return "fault"
+	case ReasonYielding:
+		return "until the new master answers"
 	case ReasonUnsettled:
 		return "role not settled yet"
 	case ReasonConfigured:
@@ -166,6 +172,8 @@ func planAddresses(config Config, roles map[string]RoleState) (map[AddrKey]Want[
 			want.Intent, want.Reason = Absent, ReasonBackup
 		case RoleFault:
 			want.Intent, want.Reason = Absent, ReasonFault
+		case RoleYielding:
+			want.Intent, want.Reason = Keep, ReasonYielding
 		default:
 			want.Intent, want.Reason = Keep, ReasonUnsettled
 		}

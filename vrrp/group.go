@@ -3,7 +3,8 @@ package vrrp
 // Member is what a Group must know of one of its virtual routers. The Config of
 // each says Grouped, and all have the same priority.
 type Member struct {
-	Ready    bool // could take part: nothing of its own is wrong with it
+	Known    bool // it has been found out whether it is
+	Ready    bool // to take part: nothing of its own is wrong with it
 	State    State
 	Wants    bool
 	Leaving  bool
@@ -16,6 +17,7 @@ type Advice uint8
 // The advices.
 const (
 	AdviceNone    Advice = iota
+	AdviceHold           // not to begin to take part: of another member it is not known whether it can
 	AdviceWait           // not to take part, since another member cannot: a Stop or a Leave for ReasonGroupFault
 	AdviceLead           // Lead
 	AdviceConcede        // Concede
@@ -106,7 +108,12 @@ func (g *Group) Advise(i int) Advice {
 	case !m.Ready:
 		return AdviceNone // its own fault is what it stops for
 	case !g.ready():
-		return AdviceWait
+		for j := range g.members {
+			if g.members[j].Known && !g.members[j].Ready {
+				return AdviceWait
+			}
+		}
+		return AdviceHold
 	case m.State == StateBackup && g.leading && m.joined < g.reign:
 		return AdviceLead
 	case m.State == StateMaster && !m.Leaving && !g.leading:

@@ -63,11 +63,11 @@ func (r Reason) String() string {
 
 // Fault reports whether a Stop or Leave for this reason leads to StateFault.
 func (r Reason) Fault() bool {
-	return r.mute() || r == ReasonTrack || r == ReasonGroupFault
+	return r.Mute() || r == ReasonTrack || r == ReasonGroupFault
 }
 
-// mute reports whether a router that stops for this reason can neither say
+// Mute reports whether a router that stops for this reason can neither say
 // farewell nor serve.
-func (r Reason) mute() bool {
+func (r Reason) Mute() bool {
 	return r == ReasonLinkDown || r == ReasonNoAddress || r == ReasonSocket
 }

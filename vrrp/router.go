@@ -215,7 +215,7 @@ func (r *Router) become(now time.Time, state State, reason Reason) Output {
 	r.next, r.answers, r.contested = time.Time{}, 0, time.Time{}
 	r.leaveBy, r.leaveFor, r.repeat = time.Time{}, ReasonNone, time.Time{}
 	switch {
-	case state == StateMaster || reason.mute():
+	case state == StateMaster || reason.Mute():
 		r.linger = time.Time{}
 	case was.State == StateMaster:
 		r.linger = now.Add(Linger)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,7 +57,8 @@ func newElections(links *link.Watcher, log *slog.Logger, bell func()) *elections
 }
 
 // set hands every speaker its virtual routers, makes the speakers of interfaces
-// that are new, and ends those of interfaces that are no longer named.
+// that are new, and ends those of interfaces that are no longer named. It returns
+// when the routers that are gone have been succeeded.
 func (e *elections) set(routers []configs.VirtualRouter) {
 	e.setting.Lock()
 	defer e.setting.Unlock()
@@ -97,6 +99,7 @@ func (e *elections) apply(routers []configs.VirtualRouter, held map[string]bool)
 	e.mu.Lock()
 	e.places = places
 	var ended []*election
+	var departed []<-chan struct{}
 	for name, one := range e.speakers {
 		if _, ok := byLink[name]; !ok {
 			delete(e.speakers, name)
@@ -109,14 +112,18 @@ func (e *elections) apply(routers []configs.VirtualRouter, held map[string]bool)
 			one = &election{speaker: speaker.New(name, speaker.Options{Log: e.log, Bell: e.bell}), ended: make(chan struct{})}
 			e.speakers[name] = one
 		}
-		one.speaker.Set(list)
+		gone := one.speaker.Set(list)
+		if ok && one.cancel != nil {
+			departed = append(departed, gone)
+		}
 		if !ok && e.running != nil && e.running.Err() == nil {
 			e.start(name, one)
 		}
 	}
 	e.mu.Unlock()
-	for _, one := range ended { // each says farewell first
-		one.stop()
+	stopAll(ended)
+	for _, gone := range departed {
+		<-gone
 	}
 }
 
@@ -135,13 +142,20 @@ func (e *elections) start(name string, one *election) {
 	})
 }
 
-func (o *election) stop() {
-	if o.cancel == nil {
-		return
+// stopAll ends speakers, all at the same time: each says farewell first, and goes on
+// serving until it is succeeded.
+func stopAll(all []*election) {
+	for _, one := range all {
+		if one.cancel != nil {
+			one.cancel()
+		}
 	}
-	o.unwatch()
-	o.cancel()
-	<-o.ended
+	for _, one := range all {
+		if one.cancel != nil {
+			<-one.ended
+			one.unwatch()
+		}
+	}
 }
 
 // run runs the speakers until ctx ends and every one has said farewell.
@@ -154,12 +168,9 @@ func (e *elections) run(ctx context.Context) error {
 	e.mu.Unlock()
 	e.wait(ctx)
 	e.mu.Lock()
-	speakers := e.speakers
-	e.speakers = map[string]*election{}
+	speakers := maps.Clone(e.speakers) // which tell of their roles until the end
 	e.mu.Unlock()
-	for _, one := range speakers {
-		one.stop()
-	}
+	stopAll(slices.Collect(maps.Values(speakers)))
 	e.wg.Wait()
 	return errors.Join(e.errs...)
 }
@@ -201,7 +212,7 @@ func (e *elections) status() map[string]speaker.Status {
 func (e *elections) roles() map[string]director.RoleState {
 	roles := map[string]director.RoleState{}
 	for name, s := range e.status() {
-		roles[name] = director.RoleState{Role: role(s.Status), Epoch: s.Status.Epoch + s.Status.Contests}
+		roles[name] = director.RoleState{Role: role(s.Status), Epoch: s.Status.Epoch + s.Status.Contests + s.Status.Repeats}
 	}
 	return roles
 }
@@ -213,6 +224,8 @@ func role(s vrrp.Status) director.Role {
 	switch {
 	case s.State == vrrp.StateMaster:
 		return director.RoleMaster
+	case s.Lingering:
+		return director.RoleYielding
 	case s.State == vrrp.StateFault:
 		return director.RoleFault
 	case s.State == vrrp.StateBackup && s.Settled:

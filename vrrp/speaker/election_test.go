@@ -77,27 +77,45 @@ func TestANewMasterSpeaksBeforeTheBell(t *testing.T) {
 	})
 }
 
-func TestACleanStopSaysFarewellBeforeRunReturns(t *testing.T) {
+// TestACleanStopWaitsForTheSuccessor: a master that stops says farewell and is master
+// until it hears its successor; then it lingers, and Run returns.
+func TestACleanStopWaitsForTheSuccessor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, a, b := pair(t, time.Second)
 		mark, at := l.mark(), time.Now()
+		skew := time.Second * 156 / 256
+		time.AfterFunc(skew-time.Millisecond, func() {
+			if s := a.Status()[0]; s.State != vrrp.StateMaster || !s.Leaving {
+				t.Errorf("before the successor speaks: %v, leaving=%t", s.State, s.Leaving)
+			}
+		})
+		time.AfterFunc(skew+time.Millisecond, func() {
+			if s := a.Status()[0]; s.State != vrrp.StateInit || !s.Lingering {
+				t.Errorf("after the successor has spoken: %v, lingering=%t", s.State, s.Lingering)
+			}
+		})
 		a.stop(t)
+		if d := time.Since(at); d != skew+vrrp.Linger {
+			t.Errorf("Run returned after %v, want %v", d, skew+vrrp.Linger)
+		}
 		last := l.packets("a", mark)
 		if len(last) != 1 || last[0].advert.Priority != 0 || !last[0].at.Equal(at) {
 			t.Fatalf("sent on stop: %+v", last)
 		}
-		if s := a.one(t); s.State != vrrp.StateInit || s.Reason != vrrp.ReasonShutdown {
-			t.Errorf("after Run: %v (%v)", s.State, s.Reason)
+		if s := a.one(t); s.State != vrrp.StateInit || s.Reason != vrrp.ReasonShutdown || s.Lingering {
+			t.Errorf("after Run: %v (%v), lingering=%t", s.State, s.Reason, s.Lingering)
 		}
-		if last := a.bells[len(a.bells)-1]; last.status[0].State != vrrp.StateInit {
-			t.Error("no bell for the stop")
+		if last := a.bells[len(a.bells)-1]; last.status[0].State != vrrp.StateInit || last.status[0].Lingering {
+			t.Error("no bell for the end")
 		}
-		time.Sleep(time.Second*156/256 - time.Millisecond)
-		b.expect(t, vrrp.StateBackup, vrrp.ReasonStartup)
-		time.Sleep(time.Millisecond)
 		b.expect(t, vrrp.StateMaster, vrrp.ReasonFarewell)
-		mark = l.mark()
+
+		// Nobody follows: it waits for whoever there may be, and then goes all the same.
+		mark, at = l.mark(), time.Now()
 		b.stop(t)
+		if d := time.Since(at); d != time.Second+skew+vrrp.Linger {
+			t.Errorf("Run returned after %v, want %v", d, time.Second+skew+vrrp.Linger)
+		}
 		if last := l.packets("b", mark); len(last) != 1 || last[0].advert.Priority != 0 {
 			t.Errorf("sent on stop: %+v", last)
 		}

@@ -19,7 +19,11 @@ const memory = 256
 type instance struct {
 	want    Router
 	config  vrrp.Config // as last told to the router: want.Config with the primary address
-	running bool        // Start was the last of Start and Stop
+	running bool        // Start was the last of Start, Stop and Leave
+	own     vrrp.Reason // why it cannot take part, whatever its group says
+	resumed bool        // has taken part
+	fresh   bool        // was not there when handovers were last counted
+	handed  uint64      // want.Handovers that were carried out
 	place   int         // in the heap of deadlines
 	due     time.Time   // the router's deadline, as the heap knows it
 	changed bool        // to be published by the next finish
@@ -46,6 +50,7 @@ func newInstance(want Router) *instance {
 		config: want.Config,
 		router: vrrp.Record(vrrp.New(want.Config), memory),
 		place:  -1,
+		fresh:  true,
 	}
 	in.publish()
 	return in
@@ -78,7 +83,8 @@ func (in *instance) publish() bool {
 	before := in.public.Swap(next)
 	in.changed = false
 	return before == nil || before.Config.Name != next.Config.Name || before.Status.State != next.Status.State || before.Status.Reason != next.Status.Reason ||
-		before.Status.Epoch != next.Status.Epoch || before.Status.Contests != next.Status.Contests || before.Status.Settled != next.Status.Settled
+		before.Status.Epoch != next.Status.Epoch || before.Status.Contests != next.Status.Contests || before.Status.Repeats != next.Status.Repeats ||
+		before.Status.Leaving != next.Status.Leaving || before.Status.Lingering != next.Status.Lingering || before.Status.Settled != next.Status.Settled
 }
 
 func (in *instance) snapshot() Status {

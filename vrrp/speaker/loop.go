@@ -31,8 +31,12 @@ type loop struct {
 	order   []*instance // as in Set
 	queue   deadlines
 	changed []*instance // to be published
-	ring    bool        // for another reason than these
-	packets []packet    // received
+	leaving []*instance // no longer wanted, but not succeeded yet
+	told    bool        // whether a link is up is known
+
+	departed []chan struct{} // to be closed when leaving is empty
+	ring     bool            // for another reason than these
+	packets  []packet        // received
 
 	socket
 	outbox
@@ -175,6 +179,7 @@ func (l *loop) step(now time.Time, in *instance, ev vrrp.Event) vrrp.Output {
 	after := in.router.Status()
 	if after != before {
 		l.change(in)
+		l.report(in)
 	}
 	if out.Transition {
 		in.counters.transitions.Add(1)
@@ -234,13 +239,4 @@ func (l *loop) finish(now time.Time) {
 		l.ring = false
 		l.s.bell()
 	}
-}
-
-// leave ends taking part: every master says farewell.
-func (l *loop) leave(now time.Time) {
-	for _, in := range l.order {
-		l.halt(now, in, vrrp.ReasonShutdown)
-	}
-	l.finish(now)
-	l.disconnect()
 }

@@ -48,7 +48,7 @@ func TestSetLeavesAloneWhatDidNotChange(t *testing.T) {
 				})
 				synctest.Wait()
 				mark := l.mark()
-				a.Set(tt.set)
+				departed := a.Set(tt.set)
 				synctest.Wait()
 				var sent []uint8
 				for _, p := range l.packets("a", mark) {
@@ -67,6 +67,7 @@ func TestSetLeavesAloneWhatDidNotChange(t *testing.T) {
 				if len(a.sockets) != 1 {
 					t.Errorf("%d sockets", len(a.sockets))
 				}
+				<-departed
 				if c := a.sockets[0]; !c.ids.has(tt.set[0].VRID) || c.ids.has(51) != (tt.set[0].VRID == 51) {
 					t.Errorf("socket admits %v", c.ids)
 				}
@@ -96,21 +97,24 @@ func TestARemovedMasterSaysFarewell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, a, b := pair(t, time.Second)
 		mark, bells := l.mark(), len(a.bells)
-		a.Set(nil)
+		departed := a.Set(nil)
 		synctest.Wait()
-		if last := l.packets("a", mark); len(last) != 1 || last[0].advert.Priority != 0 {
-			t.Errorf("sent: %+v", last)
-		}
 		if len(a.Status()) != 0 || a.Trace("web") != "" {
 			t.Error("still there")
 		}
 		if len(a.bells) == bells {
 			t.Error("no bell")
 		}
+		if a.sockets[0].closed {
+			t.Error("the successor cannot be heard")
+		}
+		<-departed
 		if !a.sockets[0].closed {
 			t.Error("a socket without a virtual router")
 		}
-		time.Sleep(time.Second)
+		if last := l.packets("a", mark); len(last) != 1 || last[0].advert.Priority != 0 {
+			t.Errorf("sent: %+v", last)
+		}
 		b.expect(t, vrrp.StateMaster, vrrp.ReasonFarewell)
 		a.Set([]Router{web(150, time.Second)})
 		a.expect(t, vrrp.StateBackup, vrrp.ReasonStartup)

@@ -1,7 +1,6 @@
 package speaker
 
 import (
-	"container/heap"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -34,6 +33,7 @@ type socket struct {
 // settle works out the difference between what there is and what is wanted.
 func (l *loop) settle(now time.Time, want desired) {
 	l.reconcile(now, want.routers)
+	l.told = want.told
 	if !want.told {
 		return
 	}
@@ -55,16 +55,32 @@ func (l *loop) settle(now time.Time, want desired) {
 			reason = vrrp.ReasonSocket
 		case !addr.IsValid():
 			reason = vrrp.ReasonNoAddress
+		default:
+			reason = in.want.Fault
 		}
-		l.align(now, in, addr, reason)
+		in.own = reason
+		l.report(in)
+		l.align(now, in, addr)
 	}
+}
+
+// report tells the group of in, if it has one, how it is.
+func (l *loop) report(in *instance) {
+	if in.want.Group == nil {
+		return
+	}
+	s := in.router.Status()
+	in.want.Group.report(in.want.Place, vrrp.Member{
+		Known: l.told, Ready: l.told && in.own == vrrp.ReasonNone,
+		State: s.State, Wants: s.Wants, Leaving: s.Leaving, Farewell: s.Farewell,
+	}, l.s.wakeUp)
 }
 
 // reconcile makes the instances those of routers.
 func (l *loop) reconcile(now time.Time, routers []Router) {
 	order := make([]*instance, 0, len(routers))
 	for _, r := range routers {
-		if in := l.byVRID[r.VRID]; in != nil && same(in.want, r) {
+		if in := l.byVRID[r.VRID]; in != nil && same(in.want, r) { // perhaps about to leave
 			order = append(order, in)
 		} else {
 			order = append(order, newInstance(r))
@@ -74,16 +90,27 @@ func (l *loop) reconcile(now time.Time, routers []Router) {
 		if slices.Contains(order, in) {
 			continue
 		}
-		l.halt(now, in, vrrp.ReasonRemoved)
-		if in.place >= 0 {
-			heap.Remove(&l.queue, in.place)
+		if slices.ContainsFunc(order, func(o *instance) bool { return o.want.VRID == in.want.VRID }) {
+			// Its successor may be the other one; who hears whom could not be told.
+			l.step(now, in, vrrp.Stop{Reason: vrrp.ReasonRemoved})
+		} else {
+			l.halt(now, in, vrrp.ReasonRemoved)
 		}
-		l.byVRID[in.want.VRID] = nil
+		l.leaving = append(l.leaving, in)
+	}
+	for _, in := range order {
+		if i := slices.Index(l.leaving, in); i >= 0 {
+			l.leaving = slices.Delete(l.leaving, i, i+1)
+		}
 	}
 	l.flush(now) // while the socket is sure to be there
+	defer l.part(now)
 	for i, in := range order {
 		if in.unicast() != (len(routers[i].UnicastPeers) > 0) {
 			l.change(in)
+		}
+		if in.fresh {
+			in.handed, in.fresh = routers[i].Handovers, false
 		}
 		in.want = routers[i]
 		l.byVRID[in.want.VRID] = in
@@ -100,10 +127,10 @@ func (l *loop) connect(now time.Time, state link.State) {
 	if state.Index != l.link.Index || state.Up != l.link.Up {
 		l.retry, l.pause = time.Time{}, 0
 	}
-	needed := up(state) && len(l.order) > 0
+	needed := up(state) && len(l.order)+len(l.leaving) > 0
 	if l.conn != nil && (!needed || state.Index != l.link.Index) {
 		// An interface that was replaced under its name was gone in between.
-		for _, in := range l.order {
+		for _, in := range slices.Concat(l.order, l.leaving) {
 			l.halt(now, in, vrrp.ReasonLinkDown)
 		}
 		l.disconnect()
@@ -132,7 +159,7 @@ func (l *loop) connect(now time.Time, state link.State) {
 func (l *loop) admit(now time.Time) {
 	var ids vrids
 	multicast := false
-	for _, in := range l.order {
+	for _, in := range slices.Concat(l.order, l.leaving) {
 		ids.add(in.want.VRID)
 		multicast = multicast || !in.unicast()
 	}
@@ -178,8 +205,15 @@ func (l *loop) disconnect() {
 	l.conn = nil
 }
 
-// align makes in run with addr as its primary address, or not run for reason.
-func (l *loop) align(now time.Time, in *instance, addr netip.Addr, reason vrrp.Reason) {
+// align makes in run with addr as its primary address, or not run for its own
+// reason or for that of its group.
+func (l *loop) align(now time.Time, in *instance, addr netip.Addr) {
+	reason, advice := in.own, vrrp.AdviceNone
+	if in.want.Group != nil {
+		if advice = in.want.Group.advise(in.want.Place); advice == vrrp.AdviceWait {
+			reason = vrrp.ReasonGroupFault
+		}
+	}
 	if reason != vrrp.ReasonNone {
 		l.halt(now, in, reason)
 	}
@@ -190,17 +224,40 @@ func (l *loop) align(now time.Time, in *instance, addr netip.Addr, reason vrrp.R
 		l.change(in)
 		l.step(now, in, vrrp.Reconfigure{Config: config})
 	}
-	if reason == vrrp.ReasonNone && !in.running {
+	switch {
+	case reason != vrrp.ReasonNone:
+	case !in.running && advice == vrrp.AdviceHold:
+	case !in.running:
 		in.running = true
+		if in.want.Resume && !in.resumed {
+			l.step(now, in, vrrp.Resume{})
+		}
+		in.resumed = true
 		l.step(now, in, vrrp.Start{})
+	case advice == vrrp.AdviceLead:
+		l.step(now, in, vrrp.Lead{})
+	case advice == vrrp.AdviceConcede:
+		l.step(now, in, vrrp.Concede{})
+	case advice == vrrp.AdviceExpect:
+		l.step(now, in, vrrp.Expect{})
+	}
+	if in.want.Handovers > in.handed {
+		in.handed = in.want.Handovers
+		l.step(now, in, vrrp.Leave{Reason: vrrp.ReasonHandover})
 	}
 }
 
 // halt ends taking part of one router, unless it does not for that reason.
 func (l *loop) halt(now time.Time, in *instance, reason vrrp.Reason) {
-	if in.running || in.router.Status().Reason != reason {
-		in.running = false
+	s := in.router.Status()
+	if !in.running && !s.Leaving && s.Reason == reason {
+		return
+	}
+	in.running = false
+	if reason.Mute() || l.conn == nil || !up(l.link) {
 		l.step(now, in, vrrp.Stop{Reason: reason})
+	} else {
+		l.step(now, in, vrrp.Leave{Reason: reason})
 	}
 }
 

@@ -26,6 +26,18 @@ type Router struct {
 	// Speaker has among its Addresses; for the owner of the addresses
 	// (vrrp.PriorityOwner), simply the first.
 	Source netip.Addr
+	// Fault, unless it is vrrp.ReasonNone, keeps the router from taking part.
+	Fault vrrp.Reason
+	// Group, unless it is nil, is the group that it is in, as the member with the
+	// number Place.
+	Group *Group
+	Place int
+	// Handovers is how often it was asked to hand over. It does when the number
+	// grows.
+	Handovers uint64
+	// Resume makes it master when it takes part for the first time: it was a moment
+	// ago, in a process that has ended.
+	Resume bool
 }
 
 // Options are what a Speaker needs of its surroundings.
@@ -51,6 +63,7 @@ type Speaker struct {
 
 	mu    sync.Mutex
 	want  desired
+	over  bool // Run has returned: nothing departs any more
 	stale bool // want was written since the loop last read it
 	conn  conn // the loop's, to be woken by; nil while it has none
 }
@@ -60,6 +73,8 @@ type desired struct {
 	routers []Router
 	link    link.State
 	told    bool // link comes from SetLink
+
+	departed []chan struct{} // to be closed when every router that is not there any more has left
 }
 
 // New returns a Speaker for the interface called name, which need not exist.
@@ -83,8 +98,9 @@ func New(name string, opts Options) *Speaker {
 // there says farewell if it is master; one that is unchanged is not touched; one
 // that changed goes on in its state, unless VRID or version changed: that is
 // another virtual router. Of two with the same VRID the first counts. Set
-// returns at once and may be called from any goroutine.
-func (s *Speaker) Set(routers []Router) {
+// returns at once and may be called from any goroutine. What it returns is closed
+// when those that are no longer there have been succeeded, or when Run returns.
+func (s *Speaker) Set(routers []Router) (departed <-chan struct{}) {
 	unique := make([]Router, 0, len(routers))
 	var seen vrids
 	for _, r := range routers {
@@ -95,7 +111,16 @@ func (s *Speaker) Set(routers []Router) {
 		seen.add(r.VRID)
 		unique = append(unique, r)
 	}
-	s.change(func(w *desired) { w.routers = unique })
+	done := make(chan struct{})
+	s.mu.Lock()
+	over := s.over
+	s.mu.Unlock()
+	if over {
+		close(done)
+		return done
+	}
+	s.change(func(w *desired) { w.routers, w.departed = unique, append(w.departed, done) })
+	return done
 }
 
 // SetLink tells the state of the interface. It returns at once and may be called
@@ -126,12 +151,18 @@ func (s *Speaker) rouse() {
 	}
 }
 
+// wakeUp makes the loop look at everything again. It may be called from any
+// goroutine.
+func (s *Speaker) wakeUp() { s.change(func(*desired) {}) }
+
 // take returns what the loop is told, and whether it may be news.
 func (s *Speaker) take() (want desired, news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	news, s.stale = s.stale, false
-	return s.want, news
+	want = s.want
+	s.want.departed = nil
+	return want, news
 }
 
 // attach makes c, or nothing, the socket that wakes the loop.
@@ -194,8 +225,9 @@ func (s *Speaker) Trace(name string) string {
 }
 
 // Run takes part in the elections until ctx is done. Then every master says
-// farewell, which is written when Run returns nil. Faults of the link and of the
-// socket are states, not errors.
+// farewell, and Run returns nil when each has heard its successor or waited long
+// enough for one (vrrp.Leave). Faults of the link and of the socket are states, not
+// errors.
 func (s *Speaker) Run(ctx context.Context) error {
 	log := newJournal(s.log)
 	var writer sync.WaitGroup
@@ -216,16 +248,24 @@ func (s *Speaker) Run(ctx context.Context) error {
 	}()
 
 	l := &loop{s: s, log: log, packets: make([]packet, batch)}
+	defer l.end()
 	now := time.Now()
-	for ctx.Err() == nil {
-		if want, news := s.take(); news || l.conn == nil {
+	for {
+		want, news := s.take()
+		l.departed = append(l.departed, want.departed...)
+		switch {
+		case ctx.Err() != nil:
+			// The end of ctx is news, so that it is looked at once more.
+			if l.leave(now) {
+				return nil
+			}
+		case news || l.conn == nil:
 			l.settle(now, want)
 			l.finish(now)
 		}
 		now = l.sleep()
 		l.tick(now)
+		l.part(now)
 		l.finish(now)
 	}
-	l.leave(now)
-	return nil
 }
