@@ -95,9 +95,12 @@ func virtualAddress(s string) (netip.Prefix, error) {
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil || p.Bits() == 0 {
-		return p, fmt.Errorf("has the prefix length %s; write 1 to 32", quote(bits))
+		return p, fmt.Errorf("has the prefix length %s; write 1 to %d", quote(bits), a.BitLen())
 	}
-	if p.Bits() < 31 && (a == p.Masked().Addr() || a == broadcast(p)) {
+	if p.Bits() < a.BitLen()-1 && (a == p.Masked().Addr() || a.Is4() && a == broadcast(p)) {
+		if a.Is6() { // RFC 4291 section 2.6.1
+			return p, fmt.Errorf("is the address of every router of its network; write the address of a host in it")
+		}
 		return p, fmt.Errorf("is the network or broadcast address of its network; write the address of a host in it")
 	}
 	return p, nil
@@ -108,8 +111,6 @@ func virtual(a netip.Addr) error {
 	switch err := usable(a); {
 	case err != nil:
 		return err
-	case a.Is6():
-		return fmt.Errorf("is an IPv6 address, which in a virtual router is not supported by this version; use IPv4")
 	case a.IsLoopback():
 		return fmt.Errorf("is a loopback address, which no other host can reach; write another")
 	}

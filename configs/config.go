@@ -25,6 +25,7 @@ type Config struct {
 	State    string          // absolute path of the directory for what is kept over restarts
 	Director director.Config // its Routers are those below, in the same order
 	Routers  []VirtualRouter
+	Groups   []Group
 	Sync     *Sync // nil: connections are not synchronised
 	Timeouts Timeouts
 	Sysctl   Sysctl
@@ -37,6 +38,10 @@ type VirtualRouter struct {
 	Link         string
 	Source       netip.Addr   // of our advertisements; zero: the first address of the link
 	UnicastPeers []netip.Addr // empty: multicast
+	PeerTTL      uint8        // the lowest TTL of an advertisement of a unicast peer
+	Strict       bool         // an advertisement with another list of addresses is dropped
+	AnyChecksum  bool         // version 3 over IPv4 without the pseudo header is heard, too
+	Group        string       // name of the group that it is in; empty: none
 
 	// PreemptWhenReady holds preemption back until this director is ready to
 	// serve, ReadyLimit at most.
@@ -50,6 +55,7 @@ type builder struct {
 	config   Config
 	director *record
 	routers  []*record
+	groups   []*record
 	services []*record                // that are still to be built
 	tables   serviceTables            // of the services so far
 	named    []where                  // where the addresses of each service stand
@@ -64,6 +70,7 @@ type builder struct {
 func (b *builder) build(file string) {
 	b.settings()
 	b.buildRouters()
+	b.buildGroups()
 	b.buildSync()
 	b.expect(len(b.services))
 	for _, r := range b.services {

@@ -148,6 +148,7 @@ func (l *loader) main(name string, data []byte) {
 	src := &source{file: name, report: l.report}
 	r := src.read("the file", mainFile, raw, at)
 	l.routers = append(l.routers, r.tables("vrrp")...)
+	l.groups = append(l.groups, r.tables("group")...)
 	l.services = append(l.services, r.tables("service")...)
 	if l.director = r.table("director"); l.director == nil {
 		src = &source{file: name, report: &report{}}
@@ -208,6 +209,7 @@ func (l *loader) included(name string, data []byte) {
 	src := &source{file: name, report: l.report}
 	r := src.read("the file", included, raw, at)
 	l.routers = append(l.routers, r.tables("vrrp")...)
+	l.groups = append(l.groups, r.tables("group")...)
 	l.services = append(l.services, r.tables("service")...)
 	l.buildSections(name, services)
 }

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -21,6 +22,7 @@ type routerTables struct {
 type vridKey struct {
 	link string
 	vrid int64
+	ipv6 bool // the two families know nothing of each other
 }
 
 type vipKey struct {
@@ -33,8 +35,8 @@ func (b *builder) buildRouters() {
 	t := routerTables{names: map[string]where{}, vrids: map[vridKey]*record{}, vips: map[vipKey]where{}}
 	for _, r := range b.routers {
 		b.unique(r, t.names)
-		b.checkLink(r, &t)
 		addresses := b.virtualAddresses(r, &t)
+		b.checkLink(r, &t, addresses)
 		router := VirtualRouter{
 			Config: vrrp.Config{
 				Name:         r.text("name"),
@@ -51,10 +53,9 @@ func (b *builder) buildRouters() {
 			PreemptWhenReady: r.text("preempt_when") == "ready" || !r.given("preempt_when") && b.director.table("sync") != nil,
 			ReadyLimit:       r.duration("ready_limit"),
 		}
-		for _, p := range addresses {
-			router.Config.Addresses = append(router.Config.Addresses, p.Addr())
-		}
+		router.Config.Addresses = b.advertised(r, addresses)
 		router.UnicastPeers = b.peers(r, router)
+		b.strictness(r, &router)
 		b.checkPreempt(r)
 		b.config.Routers = append(b.config.Routers, router)
 		b.config.Director.Routers = append(b.config.Director.Routers, director.VirtualRouter{
@@ -71,7 +72,7 @@ func (b *builder) buildRouters() {
 const maxLink = 15
 
 // checkLink checks the interface, and the VRID on it.
-func (b *builder) checkLink(r *record, t *routerTables) {
+func (b *builder) checkLink(r *record, t *routerTables, addresses []netip.Prefix) {
 	if !r.good("interface") || !b.checkInterface(r) {
 		return
 	}
@@ -79,7 +80,7 @@ func (b *builder) checkLink(r *record, t *routerTables) {
 	if !r.good("vrid") {
 		return
 	}
-	k := vridKey{link, r.integer("vrid")}
+	k := vridKey{link, r.integer("vrid"), len(addresses) > 0 && addresses[0].Addr().Is6()}
 	if first := t.vrids[k]; first != nil {
 		r.problem("vrid", "vrid = %d is taken on %s by the [[vrrp]] at %s; choose another, the same on all directors", k.vrid, link, first.where("vrid"))
 		return
@@ -139,6 +140,31 @@ func (b *builder) virtualAddresses(r *record, t *routerTables) []netip.Prefix {
 	return ps
 }
 
+// advertised returns the addresses that go into the advertisements: those of the
+// family of the first. One packet carries one family (RFC 9568 section 5.2.9).
+func (b *builder) advertised(r *record, addresses []netip.Prefix) []netip.Addr {
+	var list []netip.Addr
+	for _, p := range addresses {
+		if p.Addr().Is6() == addresses[0].Addr().Is6() {
+			list = append(list, p.Addr())
+		}
+	}
+	if len(list) == 0 || !list[0].Is6() {
+		return list
+	}
+	if r.good("version") && r.integer("version") == 2 {
+		r.problem("addresses", "version 2 cannot advertise IPv6 addresses, and the first of these is one; write an IPv4 address first, or set version = 3")
+	}
+	first := slices.IndexFunc(list, netip.Addr.IsLinkLocalUnicast)
+	switch {
+	case first < 0:
+		r.warn("addresses", "no address is link-local; RFC 9568 wants one as the first (fe80::...), and hosts that learn their router from advertisements need it")
+	case first > 0:
+		r.problem("addresses", "the link-local address %s is not the first IPv6 address, as RFC 9568 wants; move it to the front", list[first])
+	}
+	return list
+}
+
 // unicast parses an address that a router sends from or to.
 func unicast(s string) (netip.Addr, error) {
 	a, err := hostAddress(s)
@@ -159,6 +185,9 @@ func (b *builder) source(r *record, addresses []netip.Prefix) netip.Addr {
 	if err != nil {
 		r.problem("source", "source = %s %v", quote(r.text("source")), err)
 		return netip.Addr{}
+	}
+	if len(addresses) > 0 && addresses[0].Addr().Is6() != a.Is6() {
+		r.problem("source", "source = %q is not of the family of the advertised addresses, which is that of the first; write one that is", a)
 	}
 	for _, p := range addresses {
 		if p.Addr() == a && r.good("priority") && r.integer("priority") != vrrp.PriorityOwner {
@@ -182,6 +211,8 @@ func (b *builder) peers(r *record, router VirtualRouter) []netip.Addr {
 		switch {
 		case err != nil:
 			advice = err.Error()
+		case len(router.Config.Addresses) > 0 && a.Is6() != router.Config.Addresses[0].Is6():
+			advice = "is not of the family of the advertised addresses, which is that of the first; write an address that is"
 		case a == router.Source:
 			advice = "is the source of this router itself; name only the other directors"
 		case vips[a]:

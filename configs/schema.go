@@ -53,7 +53,7 @@ var mainFile = append([]key{{name: "director", kind: table, keys: directorKeys}}
 var included = []key{
 	{name: "vrrp", kind: tables, keys: vrrpKeys},
 	{name: "service", kind: tables, keys: serviceKeys},
-	{name: "group", kind: tables, later: remove},
+	{name: "group", kind: tables, keys: groupKeys},
 	{name: "realserver", kind: tables, later: "set up the real server by other means"},
 }
 
@@ -116,8 +116,11 @@ var vrrpKeys = []key{
 	{name: "preempt_delay", kind: length, fallback: time.Duration(0), max: sec(3600), step: time.Millisecond},
 	{name: "preempt_when", kind: text, derived: "ready with [director.sync], else always", choice: []string{"always", "ready"}},
 	{name: "ready_limit", kind: length, fallback: 60 * time.Second, min: sec(1), max: sec(3600), step: time.Millisecond},
-	{name: "source", kind: text, derived: "the first address of the interface"},
+	{name: "source", kind: text, derived: "the first address of the interface, with IPv6 the first link-local one"},
 	{name: "unicast_peers", kind: list, fallback: []string{}},
+	{name: "peer_ttl", kind: integer, fallback: int64(255), min: 1, max: 255},
+	{name: "strict", kind: boolean, fallback: false},
+	{name: "checksum", kind: text, fallback: "rfc", choice: []string{"rfc", "any"}},
 	{name: "auth", kind: table, derived: "no authentication", keys: []key{
 		{name: "type", kind: text, required: true, choice: []string{"pass"}},
 		{name: "password", kind: text, required: true, secret: true},
@@ -132,6 +135,11 @@ var vrrpKeys = []key{
 	{name: "virtual_mac", kind: boolean, fallback: false, later: remove},
 	{name: "notify", kind: tables, later: "remove it, and follow the log or understudy status --json"},
 	{name: "track", kind: tables, later: remove},
+}
+
+var groupKeys = []key{
+	{name: "name", kind: text, required: true},
+	{name: "vrrp", kind: list, required: true, min: 1, max: maxGroup},
 }
 
 // futureChecks are the types of check that this version does not have.
