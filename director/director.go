@@ -61,7 +61,7 @@ type Options struct {
 type Director struct {
 	options   Options
 	config    atomic.Pointer[Config]
-	addresses *lane
+	addresses *lane[AddrKey, AddrSpec]
 	entries   *entryLane
 }
 
@@ -87,7 +87,7 @@ func New(o Options) *Director {
 		o.HWAddr = func(string) string { return "" }
 	}
 	d := &Director{options: o}
-	d.addresses = newLane(o.Addresses, d.addressRules(), o.Resync, o.Log.With("lane", "addresses"))
+	d.addresses = newLane(addressKind(), o.Addresses, d.addressRules(), o.Resync, o.Log.With("lane", "addresses"))
 	d.entries = newEntryLane(o, o.Log.With("lane", "ipvs"))
 	return d
 }

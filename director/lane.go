@@ -9,94 +9,101 @@ import (
 	"time"
 )
 
-// rules are what the lane of the addresses must know of virtual routers. They are
-// used by one goroutine.
-type rules interface {
+// rules are what distinguishes the lanes. They are used by one goroutine.
+type rules[K, V comparable] interface {
 	// want returns the plan, and false if there is nothing to look after. The
 	// plan of a director that stops wants nothing.
-	want(stopping bool) (map[AddrKey]Want[AddrSpec], bool)
+	want(stopping bool) (map[K]Want[V], bool)
 	// observe is shown the kernel's content and may correct it.
-	observe(have map[AddrKey]AddrSpec, want map[AddrKey]Want[AddrSpec])
+	observe(have map[K]V, want map[K]Want[V])
 	// owns reports whether an object may be deleted.
-	owns(k AddrKey, have AddrSpec) bool
+	owns(k K, have V) bool
 	// before is called before changes are made that lead from have to final;
 	// have is nil if it is not what the kernel has listed.
-	before(have, final map[AddrKey]AddrSpec, changes []Change[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec]) error
+	before(have, final map[K]V, changes []Change[K, V], want map[K]Want[V]) error
 	// after is called with what the kernel then holds and the changes that
 	// succeeded.
-	after(held map[AddrKey]AddrSpec, done []Change[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec]) error
+	after(held map[K]V, done []Change[K, V], want map[K]Want[V]) error
 	// blind is called instead when the kernel could not be listed.
-	blind(want map[AddrKey]Want[AddrSpec])
+	blind(want map[K]Want[V])
 }
 
-// lane keeps the addresses in shape. All but the bell and what mu guards belong to
+// lane keeps one table in shape. All but the bell and what mu guards belong to
 // the goroutine of run.
-type lane struct {
-	table  Table[AddrKey, AddrSpec]
-	rules  rules
+type lane[K, V comparable] struct {
+	kind   kind[K, V]
+	table  Table[K, V]
+	rules  rules[K, V]
 	resync time.Duration
 	bell   chan struct{}
-	report report[AddrKey, AddrSpec]
+	report report[K, V]
+	moved  func() // called after a pass that something had rung for, or that changed the kernel; nil: nobody
 
-	clean   map[AddrKey]AddrSpec // what was wanted when a pass last ended without an error; nil after one that did not
-	again   bool                 // the last pass deleted something, and this one looks at what went with it
+	clean   map[K]V // what was wanted when a pass last ended without an error; nil after one that did not
+	again   bool    // the last pass deleted something, and this one looks at what went with it
 	backoff time.Duration
 
 	mu   sync.Mutex
-	view view
+	view view[K, V]
 }
 
 // view is the outcome of a pass. Its maps are not changed once it is published.
-type view struct {
-	want   map[AddrKey]Want[AddrSpec]
-	held   map[AddrKey]AddrSpec
-	failed map[AddrKey]error
+type view[K, V comparable] struct {
+	want   map[K]Want[V]
+	held   map[K]V
+	failed map[K]error
 	lane   LaneStatus
 }
 
-func newLane(t Table[AddrKey, AddrSpec], r rules, resync time.Duration, log *slog.Logger) *lane {
-	return &lane{
-		table: t, rules: r, resync: resync,
+func newLane[K, V comparable](k kind[K, V], t Table[K, V], r rules[K, V], resync time.Duration, log *slog.Logger) *lane[K, V] {
+	return &lane[K, V]{
+		kind: k, table: t, rules: r, resync: resync,
 		bell:   make(chan struct{}, 1),
-		report: report[AddrKey, AddrSpec]{log: log},
+		report: report[K, V]{log: log},
 	}
 }
 
-func (l *lane) ring() {
+func (l *lane[K, V]) ring() {
 	select {
 	case l.bell <- struct{}{}:
 	default:
 	}
 }
 
-func (l *lane) run(ctx context.Context) {
+func (l *lane[K, V]) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		rung := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.bell:
+			rung = true
 		case <-timer.C:
 		}
 		if ctx.Err() != nil {
 			return
 		}
+		before := l.snapshot().lane.Changes
 		next, _ := l.pass(ctx)
+		if l.moved != nil && (rung || l.snapshot().lane.Changes != before) {
+			l.moved()
+		}
 		timer.Reset(next)
 	}
 }
 
 // pass looks at the kernel once, repairs it, and returns when to look again.
-func (l *lane) pass(ctx context.Context) (time.Duration, error) {
+func (l *lane[K, V]) pass(ctx context.Context) (time.Duration, error) {
 	want, active := l.rules.want(false)
 	if !active {
 		l.clean, l.backoff = nil, 0
-		l.publish(view{}, time.Time{}, nil)
+		l.publish(view[K, V]{}, time.Time{}, nil)
 		return l.resync, nil
 	}
 	now := time.Now()
-	v := view{want: want}
+	v := view[K, V]{want: want}
 	wait, err := l.repair(ctx, &v)
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
@@ -112,7 +119,7 @@ func (l *lane) pass(ctx context.Context) (time.Duration, error) {
 }
 
 // repair makes the changes of one pass and fills in v.
-func (l *lane) repair(ctx context.Context, v *view) (time.Duration, error) {
+func (l *lane[K, V]) repair(ctx context.Context, v *view[K, V]) (time.Duration, error) {
 	have, err := l.list(ctx)
 	if err != nil {
 		l.clean = nil
@@ -125,7 +132,7 @@ func (l *lane) repair(ctx context.Context, v *view) (time.Duration, error) {
 	}
 	l.rules.observe(have, v.want)
 	final := settle(have, v.want)
-	changes := diff(have, final, l.rules.owns)
+	changes := diff(have, final, l.rules.owns, l.kind)
 	drift := l.clean != nil && !l.again && maps.Equal(l.clean, final)
 	l.report.ledger(l.rules.before(have, final, changes, v.want))
 
@@ -156,7 +163,7 @@ func (l *lane) repair(ctx context.Context, v *view) (time.Duration, error) {
 	return wait, err
 }
 
-func (l *lane) list(ctx context.Context) (map[AddrKey]AddrSpec, error) {
+func (l *lane[K, V]) list(ctx context.Context) (map[K]V, error) {
 	if l.table == nil {
 		return nil, errNoTable
 	}
@@ -165,12 +172,12 @@ func (l *lane) list(ctx context.Context) (map[AddrKey]AddrSpec, error) {
 
 // reasonIn returns what tells the reason for a change from a plan, and the name
 // of what the object belongs to.
-func reasonIn(want map[AddrKey]Want[AddrSpec]) func(AddrKey) (Reason, string) {
-	return func(k AddrKey) (Reason, string) { return want[k].Reason, want[k].Name }
+func reasonIn[K, V comparable](want map[K]Want[V]) func(K) (Reason, string) {
+	return func(k K) (Reason, string) { return want[k].Reason, want[k].Name }
 }
 
 // outcome applies done to have.
-func (l *lane) outcome(have map[AddrKey]AddrSpec, done []Change[AddrKey, AddrSpec]) map[AddrKey]AddrSpec {
+func (l *lane[K, V]) outcome(have map[K]V, done []Change[K, V]) map[K]V {
 	for _, c := range done {
 		if c.Op == Delete {
 			delete(have, c.Key)
@@ -182,7 +189,7 @@ func (l *lane) outcome(have map[AddrKey]AddrSpec, done []Change[AddrKey, AddrSpe
 }
 
 // withdraw removes everything of ours, trying until ctx ends.
-func (l *lane) withdraw(ctx context.Context) error {
+func (l *lane[K, V]) withdraw(ctx context.Context) error {
 	want, active := l.rules.want(true)
 	if !active || l.table == nil {
 		return nil
@@ -193,17 +200,17 @@ func (l *lane) withdraw(ctx context.Context) error {
 		have := listed
 		if err != nil {
 			// Deleting what was last seen does no harm if it is gone.
-			have = map[AddrKey]AddrSpec{}
+			have = map[K]V{}
 			maps.Copy(have, l.held())
 		}
 		l.rules.observe(have, want)
-		changes := diff(have, nil, l.rules.owns)
+		changes := diff(have, nil, l.rules.owns, l.kind)
 		l.report.ledger(l.rules.before(listed, nil, changes, want))
 		done, failed, applyErr := carryOut(ctx, l.table, changes)
 		held := l.outcome(have, done)
 		l.report.ledger(l.rules.after(held, done, want))
 		l.report.done(done, reasonIn(want), false)
-		l.publish(view{want: want, held: held, failed: failed}, time.Now(), applyErr)
+		l.publish(view[K, V]{want: want, held: held, failed: failed}, time.Now(), applyErr)
 		if err = errors.Join(err, applyErr); err == nil {
 			return nil
 		}
@@ -216,14 +223,14 @@ func (l *lane) withdraw(ctx context.Context) error {
 	}
 }
 
-func (l *lane) held() map[AddrKey]AddrSpec {
+func (l *lane[K, V]) held() map[K]V {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.view.held
 }
 
 // publish makes v what Status shows.
-func (l *lane) publish(v view, began time.Time, err error) {
+func (l *lane[K, V]) publish(v view[K, V], began time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := l.view.lane

@@ -150,7 +150,7 @@ func TestDifferences(t *testing.T) {
 func TestDiffAddressesKeepsForeignContent(t *testing.T) {
 	byHand := AddrKey{"eth0", prefix("10.0.0.1/24")}
 	got := diff(map[AddrKey]AddrSpec{byHand: {}}, map[AddrKey]AddrSpec{byHand: {Ours: true}},
-		func(AddrKey, AddrSpec) bool { return true })
+		func(AddrKey, AddrSpec) bool { return true }, addressKind())
 	if len(got) != 0 {
 		t.Errorf("diff = %v, want an address configured by hand left alone", got)
 	}

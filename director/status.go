@@ -111,7 +111,7 @@ func (d *Director) Status(ctx context.Context) Status {
 	return s
 }
 
-func (l *lane) snapshot() view {
+func (l *lane[K, V]) snapshot() view[K, V] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.view
