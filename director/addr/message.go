@@ -18,9 +18,6 @@ const (
 	devconfPromoteSecondaries = 20 // IPV4_DEVCONF_PROMOTE_SECONDARIES
 )
 
-// nlAlign rounds n up to the alignment of netlink messages and attributes.
-func nlAlign(n int) int { return (n + 3) &^ 3 }
-
 // parseLink decodes the body of an RTM_NEWLINK message: the index, and whether
 // promote_secondaries is set on the interface itself.
 func parseLink(b []byte) (index int, promotes bool, err error) {
@@ -45,37 +42,6 @@ func parseLink(b []byte) (index int, promotes bool, err error) {
 		}
 	}
 	return index, promotes, nil
-}
-
-// linkRequest asks for the interface called name.
-func linkRequest(name string) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
-	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
-	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
-	return req
-}
-
-// indexRequest asks for the interface with the given index.
-func indexRequest(index int) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
-	info := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	info.Index = int32(index)
-	req.AddData(info)
-	return req
-}
-
-// parseLinkName returns the name in the body of an RTM_NEWLINK message, or ""
-// if there is none.
-func parseLinkName(b []byte) string {
-	if len(b) < unix.SizeofIfInfomsg {
-		return ""
-	}
-	for typ, name := range link.Attributes(b[unix.SizeofIfInfomsg:]) {
-		if typ == unix.IFLA_IFNAME {
-			return unix.ByteSliceToString(name)
-		}
-	}
-	return ""
 }
 
 // promoteRequest sets promote_secondaries on an interface.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/director/rtnl"
 )
 
 var _ director.Table[director.AddrKey, director.AddrSpec] = (*Table)(nil)
@@ -21,14 +23,14 @@ var _ director.Table[director.AddrKey, director.AddrSpec] = (*Table)(nil)
 // Table is the kernel's table of addresses on some interfaces.
 type Table struct {
 	mu     sync.Mutex // one exchange at a time
-	socket *socket
+	socket *rtnl.Socket
 	links  []string // sorted, without duplicates
 }
 
 // New opens a table in the network namespace of the calling thread. It lists
 // nothing until SetLinks says which interfaces matter. Close ends it.
 func New() (*Table, error) {
-	s, err := dial()
+	s, err := rtnl.Dial()
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +38,7 @@ func New() (*Table, error) {
 }
 
 // Close gives the socket back. It is not to be called during List or Apply.
-func (t *Table) Close() error { return t.socket.close() }
+func (t *Table) Close() error { return t.socket.Close() }
 
 // SetLinks names the interfaces that List looks at. Names of interfaces that do
 // not exist, or not yet, do no harm.
@@ -91,21 +93,9 @@ func (t *Table) nameStrays(ctx context.Context, entries []link.Address, names ma
 			strays = append(strays, e.Index)
 		}
 	}
-	reqs := make([]*nl.NetlinkRequest, len(strays))
-	for i, index := range strays {
-		reqs[i] = indexRequest(index)
-	}
-	errs := t.socket.do(ctx, reqs, func(i int, m syscall.NetlinkMessage) {
-		if name := parseLinkName(m.Data); name != "" {
-			names[strays[i]] = name
-		}
-	})
-	for i, err := range errs {
-		if err != nil && !errors.Is(err, unix.ENODEV) { // gone meanwhile, and its addresses with it
-			return fmt.Errorf("look up link %d: %w", strays[i], err)
-		}
-	}
-	return nil
+	found, err := t.socket.Names(ctx, strays)
+	maps.Copy(names, found)
+	return err
 }
 
 // Apply carries out the changes. Creating an address that exists succeeds and
@@ -157,9 +147,9 @@ func (t *Table) resolve(ctx context.Context, names []string) []linkInfo {
 	infos := make([]linkInfo, len(names))
 	reqs := make([]*nl.NetlinkRequest, len(names))
 	for i, name := range names {
-		reqs[i] = linkRequest(name)
+		reqs[i] = rtnl.LinkRequest(name)
 	}
-	errs := t.socket.do(ctx, reqs, func(i int, m syscall.NetlinkMessage) {
+	errs := t.socket.Do(ctx, reqs, func(i int, m syscall.NetlinkMessage) {
 		infos[i].index, infos[i].promotes, infos[i].err = parseLink(m.Data)
 	})
 	for i, err := range errs {
@@ -173,7 +163,7 @@ func (t *Table) resolve(ctx context.Context, names []string) []linkInfo {
 // entries dumps the addresses of a family on all interfaces.
 func (t *Table) entries(ctx context.Context, family int) ([]link.Address, error) {
 	var entries []link.Address
-	err := t.socket.dump(ctx, func() *nl.NetlinkRequest { return dumpRequest(family) }, func(body []byte) error {
+	err := t.socket.Dump(ctx, func() *nl.NetlinkRequest { return dumpRequest(family) }, func(body []byte) error {
 		e, err := link.ParseAddress(body)
 		if err == nil {
 			entries = append(entries, e)
@@ -214,7 +204,7 @@ func (t *Table) run(ctx context.Context, changes []change, links map[string]*lin
 		}
 	}
 	var elsewhere []change // the IPv6 address exists, perhaps with another prefix length
-	for i, err := range t.socket.do(ctx, reqs, nil) {
+	for i, err := range t.socket.Do(ctx, reqs, nil) {
 		c := sent[i]
 		switch {
 		case err == nil:
@@ -269,7 +259,7 @@ func (t *Table) promote(ctx context.Context, deletes []change, links map[string]
 		if l.err != nil || l.promotes || !losesMore(entries, name, l.index, going) {
 			continue
 		}
-		if err := t.socket.do(ctx, []*nl.NetlinkRequest{promoteRequest(l.index)}, nil)[0]; err != nil {
+		if err := t.socket.Do(ctx, []*nl.NetlinkRequest{promoteRequest(l.index)}, nil)[0]; err != nil {
 			errs = append(errs, fmt.Errorf("set promote_secondaries on %s: %w", name, err))
 			continue
 		}

@@ -1,4 +1,4 @@
-package addr
+package rtnl
 
 import (
 	"context"
@@ -29,16 +29,20 @@ const (
 	dumpTries = 8
 )
 
+// align rounds n up to the alignment of netlink messages and attributes.
+func align(n int) int { return (n + 3) &^ 3 }
+
 var errInterrupted = errors.New("the table changed while it was read")
 
-// socket is a netlink route socket. It is not safe for concurrent use.
-type socket struct {
+// Socket is a netlink route socket. It is not safe for concurrent use.
+type Socket struct {
 	file *os.File
 	raw  syscall.RawConn
 	buf  []byte
 }
 
-func dial() (*socket, error) {
+// Dial opens a socket in the network namespace of the calling thread.
+func Dial() (*Socket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
@@ -56,14 +60,26 @@ func dial() (*socket, error) {
 		file.Close()
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	return &socket{file: file, raw: raw, buf: make([]byte, receiveSize)}, nil
+	return &Socket{file: file, raw: raw, buf: make([]byte, receiveSize)}, nil
 }
 
-func (s *socket) close() error { return s.file.Close() }
+// Close gives the socket back. It is not to be called during an exchange.
+func (s *Socket) Close() error { return s.file.Close() }
+
+// strictCheck is NETLINK_GET_STRICT_CHK of linux/netlink.h.
+const strictCheck = 12
+
+// Strict has the kernel obey what a request for a dump says about the objects to
+// tell, and refuse headers that are not clean. A kernel before 4.20 tells all.
+func (s *Socket) Strict() {
+	_ = s.raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_NETLINK, strictCheck, 1)
+	})
+}
 
 // begin prepares an exchange that ends with ctx or after timeout. The returned
 // function ends it.
-func (s *socket) begin(ctx context.Context) (end func(), err error) {
+func (s *Socket) begin(ctx context.Context) (end func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -94,7 +110,7 @@ func (s *socket) begin(ctx context.Context) (end func(), err error) {
 }
 
 // read reads one datagram from the kernel.
-func (s *socket) read(wait bool) ([]syscall.NetlinkMessage, error) {
+func (s *Socket) read(wait bool) ([]syscall.NetlinkMessage, error) {
 	for {
 		var (
 			n    int
@@ -122,7 +138,7 @@ func (s *socket) read(wait bool) ([]syscall.NetlinkMessage, error) {
 	}
 }
 
-func (s *socket) write(b []byte) error {
+func (s *Socket) write(b []byte) error {
 	var werr error
 	err := s.raw.Write(func(fd uintptr) bool {
 		werr = unix.Sendto(int(fd), b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
@@ -142,10 +158,10 @@ func explain(ctx context.Context, err error) error {
 	return err
 }
 
-// do sends the requests, many in one message, and returns one error for each.
+// Do sends the requests, many in one message, and returns one error for each.
 // Each is answered by an acknowledgement or, if data is not nil, by one message
 // that data is called with.
-func (s *socket) do(ctx context.Context, reqs []*nl.NetlinkRequest, data func(i int, m syscall.NetlinkMessage)) []error {
+func (s *Socket) Do(ctx context.Context, reqs []*nl.NetlinkRequest, data func(i int, m syscall.NetlinkMessage)) []error {
 	errs := make([]error, len(reqs))
 	for start := 0; start < len(reqs); start += batch {
 		s.doBatch(ctx, start, reqs[start:min(start+batch, len(reqs))], errs, data)
@@ -153,13 +169,13 @@ func (s *socket) do(ctx context.Context, reqs []*nl.NetlinkRequest, data func(i 
 	return errs
 }
 
-func (s *socket) doBatch(ctx context.Context, start int, reqs []*nl.NetlinkRequest, errs []error, data func(i int, m syscall.NetlinkMessage)) {
+func (s *Socket) doBatch(ctx context.Context, start int, reqs []*nl.NetlinkRequest, errs []error, data func(i int, m syscall.NetlinkMessage)) {
 	waiting := make(map[uint32]int, len(reqs)) // sequence number to index in errs
 	var b []byte
 	for i, req := range reqs {
 		waiting[req.Seq] = start + i
 		b = append(b, req.Serialize()...)
-		b = append(b, make([]byte, nlAlign(len(b))-len(b))...)
+		b = append(b, make([]byte, align(len(b))-len(b))...)
 	}
 	fail := func(err error) {
 		for _, i := range waiting {
@@ -197,9 +213,9 @@ func (s *socket) doBatch(ctx context.Context, start int, reqs []*nl.NetlinkReque
 	}
 }
 
-// dump sends a dump request made by newReq and calls each with the body of
+// Dump sends a dump request made by newReq and calls each with the body of
 // every message of the answer, once the answer is complete and consistent.
-func (s *socket) dump(ctx context.Context, newReq func() *nl.NetlinkRequest, each func(body []byte) error) error {
+func (s *Socket) Dump(ctx context.Context, newReq func() *nl.NetlinkRequest, each func(body []byte) error) error {
 	var err error
 	for range dumpTries {
 		var bodies [][]byte
@@ -220,7 +236,7 @@ func (s *socket) dump(ctx context.Context, newReq func() *nl.NetlinkRequest, eac
 	return err
 }
 
-func (s *socket) dumpOnce(ctx context.Context, req *nl.NetlinkRequest) (bodies [][]byte, err error) {
+func (s *Socket) dumpOnce(ctx context.Context, req *nl.NetlinkRequest) (bodies [][]byte, err error) {
 	end, err := s.begin(ctx)
 	if err != nil {
 		return nil, explain(ctx, err)
@@ -277,7 +293,7 @@ func answer(m syscall.NetlinkMessage) error {
 	}
 	skip := 4 + unix.SizeofNlMsghdr
 	if m.Header.Flags&unix.NLM_F_CAPPED == 0 { // the whole request is echoed
-		skip = 4 + nlAlign(int(min(binary.NativeEndian.Uint32(m.Data[4:]), uint32(len(m.Data)))))
+		skip = 4 + align(int(min(binary.NativeEndian.Uint32(m.Data[4:]), uint32(len(m.Data)))))
 	}
 	if skip > len(m.Data) {
 		return errno
