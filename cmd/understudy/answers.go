@@ -34,9 +34,17 @@ func (d *daemon) status(ctx context.Context) statusReply {
 		s.Warnings = append(s.Warnings, w.String())
 	}
 	elections := d.elections.status()
+	groups := d.elections.groupStates()
+	for _, g := range config.Groups {
+		s.Groups = append(s.Groups, groupStatus{Name: g.Name, State: groups[g.Name].String(), Members: g.Members})
+	}
 	for _, r := range config.Routers {
 		one := routerReply(r, elections[r.Config.Name], kernel.Addresses)
-		if elections[r.Config.Name].Held {
+		switch {
+		case !elections[r.Config.Name].Held:
+		case d.elections.handedAway(r.Config.Name):
+			one.PreemptHeld = "handed over by hand; understudy handover --release " + r.Config.Name + " ends that"
+		default:
 			_, reason := d.sync.Ready(r.ReadyLimit)
 			one.PreemptHeld = reason.String()
 		}
@@ -83,6 +91,8 @@ func routerReply(r configs.VirtualRouter, e speaker.Status, addresses []director
 		Since:          e.Since,
 		Reason:         e.Reason.String(),
 		MasterPriority: e.MasterPriority,
+		Leaving:        e.Leaving,
+		Group:          r.Group,
 		Takeovers:      e.Epoch,
 		Addresses:      []addressStatus{},
 		Sent:           e.Counters.Sent,

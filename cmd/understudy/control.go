@@ -21,7 +21,10 @@ const (
 	statusPath = "/v1/status" // GET: statusReply
 	reloadPath = "/v1/reload" // POST: 204, or 422 with the problems as text
 	tracePath  = "/v1/trace"  // GET ?router=NAME: the flight recorder as text
-	orderPath  = "/v1/order"  // POST orderRequest: orderReply, or 404 or 422 with the reason as text
+	// POST ?router=NAME[&release=1]: handoverReply, or 404 or 422 with the reason as
+	// text. Without a name all of them.
+	handoverPath = "/v1/handover"
+	orderPath    = "/v1/order" // POST orderRequest: orderReply, or 404 or 422 with the reason as text
 )
 
 // controller is what the control socket asks of the daemon.
@@ -30,6 +33,7 @@ type controller interface {
 	reload(ctx context.Context) error
 	trace(router string) (string, bool)
 	order(ctx context.Context, q orderRequest) (orderReply, error)
+	handOverTo(ctx context.Context, router string, release bool) (handoverReply, error)
 	syncStatus() syncReply
 	syncProbe(ctx context.Context) (syncProbeReply, error)
 }
@@ -100,13 +104,14 @@ func (c *control) Run(ctx context.Context, daemon controller) error {
 		}
 		_, _ = io.WriteString(w, text)
 	})
+	mux.HandleFunc("POST "+handoverPath, func(w http.ResponseWriter, r *http.Request) { serveHandover(w, r, daemon) })
 	mux.HandleFunc("POST "+orderPath, func(w http.ResponseWriter, r *http.Request) { serveOrder(w, r, daemon) })
 	mux.HandleFunc("GET "+syncPath, func(w http.ResponseWriter, _ *http.Request) { serveSync(w, daemon) })
 	mux.HandleFunc("POST "+syncProbePath, func(w http.ResponseWriter, r *http.Request) { serveSyncProbe(w, r, daemon) })
 	server := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
-		WriteTimeout:      30 * time.Second,
+		WriteTimeout:      2 * time.Minute, // the longest interval and skew time, and more
 		MaxHeaderBytes:    16 << 10,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })

@@ -138,7 +138,7 @@ func (d *daemon) set(c *configs.Config) {
 	d.sync.Set(syncConfig(c)) // before who asks it whether to wait
 	// Before the director: no role of a virtual router must be taken for that of
 	// another one which has its name now.
-	d.elections.set(c.Routers)
+	d.elections.set(c.Routers, c.Groups)
 	d.director.Set(c.Director)
 }
 

@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/configs"
-	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/link"
 	"github.com/understudy-ha/understudy/vrrp"
 	"github.com/understudy-ha/understudy/vrrp/speaker"
 )
 
-// elections runs one speaker per interface that has virtual routers.
+// elections runs one speaker per interface and address family that has virtual
+// routers.
 type elections struct {
 	links *link.Watcher
 	log   *slog.Logger
@@ -24,24 +24,55 @@ type elections struct {
 	// ready reports whether a virtual router that waits for it, for so long at
 	// most, may preempt. Nil: it may.
 	ready func(limit time.Duration) bool
+	// tracked reports what tracking does to a virtual router. Nil: nothing.
+	tracked func(name string) tracked
+	news    chan struct{} // capacity 1: what ready and tracked report may have changed
 
 	setting sync.Mutex // one set at a time; held longer than mu
 	routers []configs.VirtualRouter
-	held    map[string]bool // virtual routers that are kept from preempting, by name
+	groups  map[string]*group
+	swayed  map[string]sway // as last told to the speakers, by name
 
 	mu       sync.Mutex
 	running  context.Context // nil before run
-	speakers map[string]*election
-	places   map[string]place // of every virtual router that was set, by name
+	speakers map[seat]*election
+	places   map[string]place    // of every virtual router that was set, by name
+	handed   map[string]handover // of those that were asked to hand over
 	wg       sync.WaitGroup
 	errs     []error
+}
+
+// seat is where a speaker is.
+type seat struct {
+	link string
+	ipv6 bool
 }
 
 // place is where a virtual router takes part. A name that has moved from one
 // place to another has no role there yet.
 type place struct {
-	link string
+	seat seat
 	vrid uint8
+}
+
+// tracked is what tracking does to a virtual router.
+type tracked struct {
+	fault  bool
+	adjust int // of the priority
+}
+
+// sway is what influences a virtual router beside its configuration.
+type sway struct {
+	held     bool // kept from preempting
+	fault    vrrp.Reason
+	priority uint8
+	handover uint64
+}
+
+// group is a group of virtual routers, with those that are in it.
+type group struct {
+	members []string
+	speaker *speaker.Group
 }
 
 // election is one speaker with what it takes to end it.
@@ -53,85 +84,168 @@ type election struct {
 }
 
 func newElections(links *link.Watcher, log *slog.Logger, bell func()) *elections {
-	return &elections{links: links, log: log, bell: bell, speakers: map[string]*election{}}
+	return &elections{
+		links: links, log: log, bell: bell,
+		news: make(chan struct{}, 1), speakers: map[seat]*election{}, groups: map[string]*group{}, handed: map[string]handover{},
+	}
+}
+
+// ring tells that what ready and tracked report may have changed. It does not
+// block.
+func (e *elections) ring() {
+	select {
+	case e.news <- struct{}{}:
+	default:
+	}
+}
+
+// seatOf returns where a virtual router takes part.
+func seatOf(r configs.VirtualRouter) seat {
+	return seat{link: r.Link, ipv6: len(r.Config.Addresses) > 0 && r.Config.Addresses[0].Is6()}
 }
 
 // set hands every speaker its virtual routers, makes the speakers of interfaces
 // that are new, and ends those of interfaces that are no longer named. It returns
 // when the routers that are gone have been succeeded.
-func (e *elections) set(routers []configs.VirtualRouter) {
+func (e *elections) set(routers []configs.VirtualRouter, groups []configs.Group) {
 	e.setting.Lock()
 	defer e.setting.Unlock()
-	e.apply(routers, e.unready(routers))
-}
-
-// unready returns which of the routers are to be kept from preempting.
-func (e *elections) unready(routers []configs.VirtualRouter) map[string]bool {
-	held := map[string]bool{}
-	for _, r := range routers {
-		if r.PreemptWhenReady && e.ready != nil && !e.ready(r.ReadyLimit) {
-			held[r.Config.Name] = true
-		}
-	}
-	return held
-}
-
-// release lets virtual routers preempt for which this director has become ready.
-func (e *elections) release() {
-	e.setting.Lock()
-	defer e.setting.Unlock()
-	if held := e.unready(e.routers); !maps.Equal(held, e.held) {
-		e.apply(e.routers, held)
-	}
-}
-
-// apply does the work of set. The caller holds setting.
-func (e *elections) apply(routers []configs.VirtualRouter, held map[string]bool) {
-	e.routers, e.held = routers, held
-	byLink := map[string][]speaker.Router{}
-	places := map[string]place{}
-	for _, r := range routers {
-		places[r.Config.Name] = place{link: r.Link, vrid: r.Config.VRID}
-		c := r.Config
-		c.Hold = held[c.Name]
-		byLink[r.Link] = append(byLink[r.Link], speaker.Router{Config: c, Source: r.Source, UnicastPeers: r.UnicastPeers})
-	}
-	e.mu.Lock()
-	e.places = places
-	var ended []*election
-	var departed []<-chan struct{}
-	for name, one := range e.speakers {
-		if _, ok := byLink[name]; !ok {
-			delete(e.speakers, name)
-			ended = append(ended, one)
-		}
-	}
-	for name, list := range byLink {
-		one, ok := e.speakers[name]
-		if !ok {
-			one = &election{speaker: speaker.New(name, speaker.Options{Log: e.log, Bell: e.bell}), ended: make(chan struct{})}
-			e.speakers[name] = one
-		}
-		gone := one.speaker.Set(list)
-		if ok && one.cancel != nil {
-			departed = append(departed, gone)
-		}
-		if !ok && e.running != nil && e.running.Err() == nil {
-			e.start(name, one)
-		}
-	}
-	e.mu.Unlock()
+	e.routers = routers
+	e.regroup(groups)
+	ended, departed := e.apply(e.sway())
 	stopAll(ended)
 	for _, gone := range departed {
 		<-gone
 	}
 }
 
+// regroup makes the groups those of the configuration. One whose members are the
+// same stays as it is.
+func (e *elections) regroup(groups []configs.Group) {
+	old := e.groups
+	e.groups = map[string]*group{}
+	for _, g := range groups {
+		one := old[g.Name]
+		if one == nil || !slices.Equal(one.members, g.Members) {
+			one = &group{members: g.Members, speaker: speaker.NewGroup(len(g.Members), e.bell)}
+		}
+		e.groups[g.Name] = one
+	}
+}
+
+// sway returns what influences each virtual router now. The members of a group
+// have one priority, so that what is taken from one is taken from all.
+func (e *elections) sway() map[string]sway {
+	e.forgive()
+	all := map[string]sway{}
+	adjust := map[string]int{}
+	for _, r := range e.routers {
+		s := sway{held: r.PreemptWhenReady && e.ready != nil && !e.ready(r.ReadyLimit)}
+		if e.tracked != nil {
+			t := e.tracked(r.Config.Name)
+			if t.fault {
+				s.fault = vrrp.ReasonTrack
+			}
+			adjust[r.Config.Name] += t.adjust
+			if r.Group != "" {
+				adjust["group "+r.Group] += t.adjust
+			}
+		}
+		e.mu.Lock()
+		if h, ok := e.handed[r.Config.Name]; ok {
+			s.held, s.handover = s.held || h.holds, h.count
+		}
+		e.mu.Unlock()
+		all[r.Config.Name] = s
+	}
+	for _, r := range e.routers {
+		s := all[r.Config.Name]
+		by := adjust[r.Config.Name]
+		if r.Group != "" {
+			by = adjust["group "+r.Group]
+		}
+		s.priority = adjusted(r.Config.Priority, by)
+		all[r.Config.Name] = s
+	}
+	return all
+}
+
+// adjusted returns a priority that tracking has changed, within 1..254. The owner's
+// is fixed.
+func adjusted(priority uint8, by int) uint8 {
+	if priority == vrrp.PriorityOwner || by == 0 {
+		return priority
+	}
+	return uint8(min(max(int(priority)+by, 1), vrrp.PriorityOwner-1))
+}
+
+// refresh tells the speakers what has changed beside the configuration.
+func (e *elections) refresh() {
+	e.setting.Lock()
+	defer e.setting.Unlock()
+	if all := e.sway(); !maps.Equal(all, e.swayed) {
+		e.apply(all)
+	}
+}
+
+// apply hands the speakers what is to be, and returns those that have to end and
+// what is closed when routers that are no longer there have left. The caller holds
+// setting.
+func (e *elections) apply(all map[string]sway) (ended []*election, departed []<-chan struct{}) {
+	e.swayed = all
+	bySeat := map[seat][]speaker.Router{}
+	places := map[string]place{}
+	for _, r := range e.routers {
+		at := seatOf(r)
+		places[r.Config.Name] = place{seat: at, vrid: r.Config.VRID}
+		bySeat[at] = append(bySeat[at], e.router(r, all[r.Config.Name]))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.places = places
+	for at, one := range e.speakers {
+		if _, ok := bySeat[at]; !ok {
+			delete(e.speakers, at)
+			ended = append(ended, one)
+		}
+	}
+	for at, list := range bySeat {
+		one, ok := e.speakers[at]
+		if !ok {
+			one = &election{speaker: speaker.New(at.link, speaker.Options{Log: e.log, Bell: e.bell}), ended: make(chan struct{})}
+			e.speakers[at] = one
+		}
+		gone := one.speaker.Set(list)
+		if ok && one.cancel != nil {
+			departed = append(departed, gone)
+		}
+		if !ok && e.running != nil && e.running.Err() == nil {
+			e.start(at, one)
+		}
+	}
+	return ended, departed
+}
+
+// router returns what a speaker is told of a virtual router.
+func (e *elections) router(r configs.VirtualRouter, s sway) speaker.Router {
+	c := r.Config
+	c.Hold, c.Priority = s.held, s.priority
+	out := speaker.Router{
+		Config: c, Source: r.Source, UnicastPeers: r.UnicastPeers,
+		PeerTTL: r.PeerTTL, Strict: r.Strict, AnyChecksum: r.AnyChecksum,
+		Fault: s.fault, Handovers: s.handover,
+	}
+	if g := e.groups[r.Group]; g != nil {
+		out.Group, out.Place = g.speaker, slices.Index(g.members, c.Name)
+	}
+	return out
+}
+
 // start runs one speaker. The caller holds the mutex.
-func (e *elections) start(name string, one *election) {
+func (e *elections) start(at seat, one *election) {
 	ctx, cancel := context.WithCancel(e.running)
 	one.cancel = cancel
-	one.unwatch = e.links.Watch(name, one.speaker.SetLink)
+	one.unwatch = e.links.Watch(at.link, one.speaker.SetLink)
 	e.wg.Go(func() {
 		defer close(one.ended)
 		if err := one.speaker.Run(ctx); err != nil {
@@ -158,90 +272,42 @@ func stopAll(all []*election) {
 	}
 }
 
-// run runs the speakers until ctx ends and every one has said farewell.
+// run runs the speakers until ctx ends and every one has left.
 func (e *elections) run(ctx context.Context) error {
 	e.mu.Lock()
-	e.running = ctx
-	for name, one := range e.speakers {
-		e.start(name, one)
+	// Not ctx itself: those on one interface must not end before they are told to.
+	e.running = context.WithoutCancel(ctx)
+	for at, one := range e.speakers {
+		e.start(at, one)
 	}
 	e.mu.Unlock()
 	e.wait(ctx)
 	e.mu.Lock()
-	speakers := maps.Clone(e.speakers) // which tell of their roles until the end
+	over, cancel := context.WithCancel(e.running)
+	cancel()
+	e.running = over                                    // nobody starts any more
+	speakers := slices.Collect(maps.Values(e.speakers)) // which tell of their roles until the end
 	e.mu.Unlock()
-	stopAll(slices.Collect(maps.Values(speakers)))
+	stopAll(speakers)
 	e.wg.Wait()
 	return errors.Join(e.errs...)
 }
 
-// releaseEvery is how often readiness is asked for.
-const releaseEvery = 250 * time.Millisecond
+// refreshEvery is how often readiness is asked for.
+const refreshEvery = 250 * time.Millisecond
 
-// wait waits for the end of ctx, and meanwhile releases what waits for readiness.
+// wait waits for the end of ctx, and meanwhile passes on what has changed beside the
+// configuration.
 func (e *elections) wait(ctx context.Context) {
-	tick := time.NewTicker(releaseEvery)
+	tick := time.NewTicker(refreshEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			e.release()
+		case <-e.news:
 		}
+		e.refresh()
 	}
-}
-
-// status returns what every speaker knows, by the virtual router's name. What a
-// speaker tells of a virtual router before it has read the last set is left out.
-func (e *elections) status() map[string]speaker.Status {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	all := map[string]speaker.Status{}
-	for _, one := range e.speakers {
-		for _, s := range one.speaker.Status() {
-			if e.places[s.Config.Name] == (place{link: s.Link, vrid: s.Config.VRID}) {
-				all[s.Config.Name] = s
-			}
-		}
-	}
-	return all
-}
-
-// roles returns the role of every virtual router, for the director.
-func (e *elections) roles() map[string]director.RoleState {
-	roles := map[string]director.RoleState{}
-	for name, s := range e.status() {
-		roles[name] = director.RoleState{Role: role(s.Status), Epoch: s.Status.Epoch + s.Status.Contests + s.Status.Repeats}
-	}
-	return roles
-}
-
-// role says what a state of the election means for the addresses. Until the
-// election has settled nobody knows who is master, and what a killed
-// predecessor left in the kernel goes on serving.
-func role(s vrrp.Status) director.Role {
-	switch {
-	case s.State == vrrp.StateMaster:
-		return director.RoleMaster
-	case s.Lingering:
-		return director.RoleYielding
-	case s.State == vrrp.StateFault:
-		return director.RoleFault
-	case s.State == vrrp.StateBackup && s.Settled:
-		return director.RoleBackup
-	}
-	return director.RoleUnknown
-}
-
-// trace returns the flight recorder of a virtual router.
-func (e *elections) trace(name string) string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, one := range e.speakers {
-		if text := one.speaker.Trace(name); text != "" {
-			return text
-		}
-	}
-	return ""
 }

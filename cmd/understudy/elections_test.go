@@ -26,7 +26,7 @@ func TestRolesAreOfThePlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
 		e := newElections(link.New(log), log, nil)
-		e.set([]configs.VirtualRouter{virtualRouter("a", "eth0", 51), virtualRouter("b", "eth0", 52), virtualRouter("c", "eth1", 51)})
+		e.set([]configs.VirtualRouter{virtualRouter("a", "eth0", 51), virtualRouter("b", "eth0", 52), virtualRouter("c", "eth1", 51)}, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- e.run(ctx) }()
@@ -42,12 +42,12 @@ func TestRolesAreOfThePlace(t *testing.T) {
 		}
 		// As set does first, while the speakers still tell the old.
 		e.mu.Lock()
-		e.places = map[string]place{"a": {"eth0", 52}, "b": {"eth1", 52}, "c": {"eth1", 51}}
+		e.places = map[string]place{"a": {seat{link: "eth0"}, 52}, "b": {seat{link: "eth1"}, 52}, "c": {seat{link: "eth1"}, 51}}
 		e.mu.Unlock()
 		if diff := cmp.Diff([]string{"c"}, roles()); diff != "" {
 			t.Errorf("in between: -want +got\n%s", diff)
 		}
-		e.set([]configs.VirtualRouter{virtualRouter("a", "eth0", 52), virtualRouter("b", "eth1", 52), virtualRouter("c", "eth1", 51)})
+		e.set([]configs.VirtualRouter{virtualRouter("a", "eth0", 52), virtualRouter("b", "eth1", 52), virtualRouter("c", "eth1", 51)}, nil)
 		synctest.Wait()
 		if diff := cmp.Diff([]string{"a", "b", "c"}, roles()); diff != "" {
 			t.Errorf("in the end: -want +got\n%s", diff)
@@ -58,8 +58,8 @@ func TestRolesAreOfThePlace(t *testing.T) {
 			t.Error(err)
 		}
 		// A reload that comes too late starts nothing that nobody would end.
-		e.set([]configs.VirtualRouter{virtualRouter("d", "eth2", 51)})
-		if one := e.speakers["eth2"]; one == nil || one.cancel != nil {
+		e.set([]configs.VirtualRouter{virtualRouter("d", "eth2", 51)}, nil)
+		if one := e.speakers[seat{link: "eth2"}]; one == nil || one.cancel != nil {
 			t.Errorf("a speaker runs after the end: %+v", one)
 		}
 	})

@@ -16,6 +16,7 @@ type statusReply struct {
 	Refused  string          `json:"last_refused,omitzero"` // why the last reload was refused, if it was
 	Warnings []string        `json:"warnings,omitempty"`    // of the running configuration
 	Routers  []routerStatus  `json:"virtual_routers"`
+	Groups   []groupStatus   `json:"groups,omitempty"`
 	Services []serviceStatus `json:"services"`
 	Lanes    []laneStatus    `json:"lanes"`
 	Sysctl   []sysctlStatus  `json:"sysctl,omitempty"`        // settings of the kernel that are not as they should be
@@ -44,6 +45,8 @@ type routerStatus struct {
 	State          string            `json:"state"`
 	Since          time.Time         `json:"since,omitzero"`
 	Reason         string            `json:"reason"`
+	Leaving        bool              `json:"leaving,omitzero"` // has said farewell and serves until it hears its successor
+	Group          string            `json:"group,omitzero"`
 	Master         string            `json:"master,omitzero"` // primary address of the current master
 	MasterPriority uint8             `json:"master_priority,omitzero"`
 	PreemptHeld    string            `json:"preempt_held,omitzero"` // why this director does not preempt although it would
@@ -52,6 +55,13 @@ type routerStatus struct {
 	Sent           uint64            `json:"advertisements_sent"`
 	Received       uint64            `json:"advertisements_received"`
 	Drops          map[string]uint64 `json:"drops,omitempty"` // by reason
+}
+
+// groupStatus is one group of virtual routers.
+type groupStatus struct {
+	Name    string   `json:"name"`
+	State   string   `json:"state"`
+	Members []string `json:"virtual_routers"`
 }
 
 // addressStatus is one virtual IP address.

@@ -45,6 +45,9 @@ func writeStatus(w io.Writer, s statusReply) error {
 		fmt.Fprintln(tw, "\nVIRTUAL ROUTER\tINTERFACE\tVRID\tPRIORITY\tSTATE\tFOR\tMASTER\tREASON")
 	}
 	for _, r := range s.Routers {
+		if r.Leaving {
+			r.State += ", leaving"
+		}
 		master := r.Master
 		if master == "" {
 			master = "-"
@@ -56,6 +59,9 @@ func writeStatus(w io.Writer, s statusReply) error {
 		for _, a := range r.Addresses {
 			fmt.Fprintf(tw, "%s %s\t\t\t\t%s\n", mark(a.Wanted != a.Held || a.Error != ""), a.Address, addressWord(a))
 		}
+	}
+	for _, g := range s.Groups {
+		fmt.Fprintf(tw, "\nGROUP %s: %s (%s)\n", g.Name, g.State, strings.Join(g.Members, ", "))
 	}
 	for _, v := range s.Services {
 		fmt.Fprintf(tw, "\nSERVICE %s: %s %s%s\n", v.Name, v.Service, v.Scheduler, persistenceWord(v.PersistenceNS))

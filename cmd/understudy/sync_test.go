@@ -36,12 +36,12 @@ func TestHoldUntilReady(t *testing.T) {
 			r.PreemptWhenReady, r.ReadyLimit = true, limit
 			return r
 		}
-		e.set([]configs.VirtualRouter{waiting("a", 51, 10*time.Second), waiting("b", 52, time.Hour), virtualRouter("c", "eth0", 53)})
+		e.set([]configs.VirtualRouter{waiting("a", 51, 10*time.Second), waiting("b", 52, time.Hour), virtualRouter("c", "eth0", 53)}, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- e.run(ctx) }()
 		synctest.Wait()
-		e.speakers["eth0"].speaker.SetLink(link.State{}) // there is no such interface
+		e.speakers[seat{link: "eth0"}].speaker.SetLink(link.State{}) // there is no such interface
 		held := func() map[string]bool {
 			synctest.Wait()
 			list := map[string]bool{}
@@ -58,9 +58,9 @@ func TestHoldUntilReady(t *testing.T) {
 			{"at first", func() {}, map[string]bool{"a": true, "b": true, "c": false}},
 			{"after the limit of one", func() { time.Sleep(11 * time.Second) }, map[string]bool{"a": false, "b": true, "c": false}},
 			{"a reload does not release", func() {
-				e.set([]configs.VirtualRouter{waiting("b", 52, time.Hour), virtualRouter("c", "eth0", 53)})
+				e.set([]configs.VirtualRouter{waiting("b", 52, time.Hour), virtualRouter("c", "eth0", 53)}, nil)
 			}, map[string]bool{"b": true, "c": false}},
-			{"ready", func() { ready.Store(true); time.Sleep(2 * releaseEvery) }, map[string]bool{"b": false, "c": false}},
+			{"ready", func() { ready.Store(true); time.Sleep(2 * refreshEvery) }, map[string]bool{"b": false, "c": false}},
 		} {
 			step.do()
 			if d := cmp.Diff(step.want, held()); d != "" {

@@ -64,6 +64,16 @@ func dumpRequest(family int) *nl.NetlinkRequest {
 	return req
 }
 
+// forever is the lifetime that does not end (linux/if_addr.h, struct ifa_cacheinfo).
+const forever = 0xffffffff
+
+// lifetimes returns a struct ifa_cacheinfo, in seconds.
+func lifetimes(preferred, valid uint32) []byte {
+	b := binary.NativeEndian.AppendUint32(nil, preferred)
+	b = binary.NativeEndian.AppendUint32(b, valid)
+	return append(b, make([]byte, 8)...) // when it was made and changed, which the kernel knows
+}
+
 // changeRequest carries out one change on the interface with the given index.
 func changeRequest(op director.Op, index int, prefix netip.Prefix, tag uint8) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_NEWADDR, unix.NLM_F_ACK)
@@ -87,6 +97,11 @@ func changeRequest(op director.Op, index int, prefix netip.Prefix, tag uint8) *n
 	ip := prefix.Addr().AsSlice()
 	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, ip))
 	req.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, ip))
+	if op != director.Delete && prefix.Addr().Is6() {
+		// Deprecated: what this host sends of its own accord must come from an
+		// address that it keeps (RFC 6724 section 5, rule 3).
+		req.AddData(nl.NewRtAttr(unix.IFA_CACHEINFO, lifetimes(0, forever)))
+	}
 	if op != director.Delete && tag != 0 {
 		req.AddData(nl.NewRtAttr(ifaProto, nl.Uint8Attr(tag)))
 	}

@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"cmp"
 	"container/heap"
 	"log/slog"
 	"slices"
@@ -136,10 +137,10 @@ func (l *loop) hear(now time.Time, packets []packet) {
 
 // screen checks what the IP header says against what the router is set to.
 func (l *loop) screen(in *instance, p packet) vrrp.Drop {
-	if p.ttl != wantTTL {
-		return vrrp.DropTTL
-	}
 	if !in.unicast() {
+		if p.ttl != wantTTL {
+			return vrrp.DropTTL
+		}
 		if p.dst != l.conn.group() {
 			return vrrp.DropDestination
 		}
@@ -147,6 +148,9 @@ func (l *loop) screen(in *instance, p packet) vrrp.Drop {
 	}
 	if p.dst != in.config.Primary {
 		return vrrp.DropDestination
+	}
+	if p.ttl < cmp.Or(in.want.PeerTTL, wantTTL) {
+		return vrrp.DropTTL
 	}
 	if slices.Contains(in.want.UnicastPeers, p.src) {
 		return vrrp.DropNone

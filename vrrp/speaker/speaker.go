@@ -26,6 +26,12 @@ type Router struct {
 	// Speaker has among its Addresses; for the owner of the addresses
 	// (vrrp.PriorityOwner), simply the first.
 	Source netip.Addr
+	// PeerTTL is the lowest TTL of what a unicast peer sends; 0 stands for 255.
+	PeerTTL uint8
+	// Strict drops an advertisement that lists other addresses than ours.
+	Strict bool
+	// AnyChecksum takes version 3 over IPv4 without the pseudo header, too.
+	AnyChecksum bool
 	// Fault, unless it is vrrp.ReasonNone, keeps the router from taking part.
 	Fault vrrp.Reason
 	// Group, unless it is nil, is the group that it is in, as the member with the
