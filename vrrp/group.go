@@ -116,12 +116,23 @@ func (g *Group) Advise(i int) Advice {
 		return AdviceHold
 	case m.State == StateBackup && g.leading && m.joined < g.reign:
 		return AdviceLead
-	case m.State == StateMaster && !m.Leaving && !g.leading:
+	case m.State == StateMaster && !m.Leaving && !g.leading && !g.pending():
 		return AdviceConcede
 	case m.State == StateBackup && !m.Wants && !m.Farewell && g.farewell():
 		return AdviceExpect
 	}
 	return AdviceNone
+}
+
+// pending reports whether a member has still to begin: it may be master at once, by
+// Resume.
+func (g *Group) pending() bool {
+	for i := range g.members {
+		if g.members[i].State == StateInit {
+			return true
+		}
+	}
+	return false
 }
 
 // farewell reports whether a member waits for its skew time alone.

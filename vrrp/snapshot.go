@@ -48,6 +48,24 @@ func (r *Router) appendState(b []byte, origin time.Time) []byte {
 	return b
 }
 
+// AppendState appends everything that r remembers beside its configuration, with
+// times as offsets from origin: what another process must know to go on as r.
+func (r *Router) AppendState(b []byte, origin time.Time) []byte { return r.appendState(b, origin) }
+
+// Restore returns a Router with that configuration and a state that AppendState has
+// written.
+func Restore(c Config, state string, origin time.Time) (*Router, error) {
+	words, err := Fields(state)
+	if err != nil || len(words) < 2 || words[0] != "state" {
+		return nil, fmt.Errorf("restore %s: %q is not a state", c.Name, state)
+	}
+	r := New(c)
+	if err := r.setState(words[1:], origin); err != nil {
+		return nil, fmt.Errorf("restore %s: %w", c.Name, err)
+	}
+	return r, nil
+}
+
 // setState is the inverse of appendState, without the word "state".
 func (r *Router) setState(words []string, origin time.Time) error {
 	if err := index(words[0], stateNames[:], &r.status.State); err != nil {

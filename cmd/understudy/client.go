@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
@@ -18,7 +19,10 @@ import (
 )
 
 // socketFlags finds the control socket of the daemon that a command talks to.
-type socketFlags struct{ socket, config string }
+type socketFlags struct {
+	socket, config string
+	timeout        time.Duration // 0: callTimeout
+}
 
 func (f *socketFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.socket, "socket", "", "control socket of the daemon (default: the one that the configuration names)")
@@ -62,7 +66,7 @@ func (f *socketFlags) send(ctx context.Context, method, path string, body io.Rea
 	if err != nil {
 		return nil, err
 	}
-	return call(ctx, socket, method, path, body)
+	return call(ctx, socket, method, path, body, f.timeout)
 }
 
 func statusCommand() *cobra.Command {

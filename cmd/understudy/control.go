@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -24,7 +26,8 @@ const (
 	// POST ?router=NAME[&release=1]: handoverReply, or 404 or 422 with the reason as
 	// text. Without a name all of them.
 	handoverPath = "/v1/handover"
-	orderPath    = "/v1/order" // POST orderRequest: orderReply, or 404 or 422 with the reason as text
+	upgradePath  = "/v1/upgrade" // POST: upgradeReply, or 422 with the reason as text
+	orderPath    = "/v1/order"   // POST orderRequest: orderReply, or 404 or 422 with the reason as text
 )
 
 // controller is what the control socket asks of the daemon.
@@ -34,6 +37,8 @@ type controller interface {
 	trace(router string) (string, bool)
 	order(ctx context.Context, q orderRequest) (orderReply, error)
 	handOverTo(ctx context.Context, router string, release bool) (handoverReply, error)
+	upgrade(ctx context.Context) (upgradeReply, error)
+	end()
 	syncStatus() syncReply
 	syncProbe(ctx context.Context) (syncProbeReply, error)
 }
@@ -43,6 +48,32 @@ type control struct {
 	path string
 	lock *os.File
 	ln   net.Listener
+
+	server atomic.Pointer[http.Server]
+}
+
+// inheritControl takes the socket over from the process before.
+func inheritControl(path string, h *inheritance) (*control, error) {
+	if h.files[controlFD] == nil || h.files[lockFD] == nil {
+		return nil, errors.New("take over the control socket: it was not handed over")
+	}
+	ln, err := net.FileListener(h.files[controlFD])
+	if err != nil {
+		return nil, fmt.Errorf("take over the control socket: %w", err)
+	}
+	h.files[controlFD].Close()
+	if had := ln.Addr().String(); had != path {
+		return nil, fmt.Errorf("director.api.socket changed from %s to %s; put it back, or restart the daemon", had, path)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(true)
+	return &control{path: path, lock: h.files[lockFD], ln: ln}, nil
+}
+
+// finish answers what is asked already, and nothing more.
+func (c *control) finish(ctx context.Context) {
+	if server := c.server.Load(); server != nil {
+		_ = server.Shutdown(ctx)
+	}
 }
 
 // listenControl takes the socket. A second daemon with the same socket is an
@@ -105,6 +136,7 @@ func (c *control) Run(ctx context.Context, daemon controller) error {
 		_, _ = io.WriteString(w, text)
 	})
 	mux.HandleFunc("POST "+handoverPath, func(w http.ResponseWriter, r *http.Request) { serveHandover(w, r, daemon) })
+	mux.HandleFunc("POST "+upgradePath, func(w http.ResponseWriter, r *http.Request) { serveUpgrade(w, r, daemon) })
 	mux.HandleFunc("POST "+orderPath, func(w http.ResponseWriter, r *http.Request) { serveOrder(w, r, daemon) })
 	mux.HandleFunc("GET "+syncPath, func(w http.ResponseWriter, _ *http.Request) { serveSync(w, daemon) })
 	mux.HandleFunc("POST "+syncProbePath, func(w http.ResponseWriter, r *http.Request) { serveSyncProbe(w, r, daemon) })
@@ -116,6 +148,7 @@ func (c *control) Run(ctx context.Context, daemon controller) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
+	c.server.Store(server)
 	err := server.Serve(c.ln)
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
@@ -152,12 +185,13 @@ func (c *control) Close() {
 	_ = c.lock.Close()
 }
 
-// callTimeout bounds every call to a daemon: it may be stopped or stuck.
+// callTimeout bounds every call to a daemon that names no other limit: it may be
+// stopped or stuck.
 const callTimeout = 15 * time.Second
 
 // call asks the daemon behind a control socket and returns its answer.
-func call(ctx context.Context, socket, method, path string, body io.Reader) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func call(ctx context.Context, socket, method, path string, body io.Reader, limit time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(limit, callTimeout))
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -24,6 +24,7 @@ import (
 	"github.com/understudy-ha/understudy/director/sysctl"
 	"github.com/understudy-ha/understudy/garp"
 	"github.com/understudy-ha/understudy/health"
+	"github.com/understudy-ha/understudy/vrrp/reign"
 )
 
 // daemon ties the election, the checks, the director and the control socket
@@ -45,11 +46,16 @@ type daemon struct {
 	orders    *director.Orders
 	kept      ordersFile // of orders
 	lock      io.Closer  // of kept
-	unread    string     // why orders could not be read, nor put aside
+	claim     io.Closer  // of the network namespace; nil: it cannot be had
+	control   *control
+	inherits  *inheritance // from the process before; nil: there is none
+	unread    string       // why orders could not be read, nor put aside
 	tuning    *tuning
 	sync      *connsync.Sync
 
-	reloading sync.Mutex // one reload at a time
+	reloading   sync.Mutex    // one reload or upgrade at a time
+	replacement int           // the process that follows; 0: none
+	replaced    chan struct{} // closed when it has taken over
 
 	mu      sync.Mutex // guards what follows
 	config  *configs.Config
@@ -58,11 +64,12 @@ type daemon struct {
 }
 
 // newDaemon opens what the configuration needs and starts nothing.
-func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slog.LevelVar) (*daemon, error) {
+func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slog.LevelVar, h *inheritance) (*daemon, error) {
 	d := &daemon{
 		file: file, log: log, level: level, started: time.Now(),
 		links:     link.New(log),
 		announcer: garp.New(garp.Options{Log: log}),
+		inherits:  h, replaced: make(chan struct{}),
 	}
 	var err error
 	if d.addresses, err = addr.New(); err != nil {
@@ -73,7 +80,9 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		return nil, err
 	}
 	d.kept = newOrdersFile(config.State, config.Socket)
-	if d.lock, err = d.kept.lock(); err != nil {
+	if lock := h.file(ordersFD); lock != nil {
+		d.lock = lock
+	} else if d.lock, err = d.kept.lock(); err != nil {
 		return nil, err
 	}
 	if d.orders, err = director.NewOrders(d.kept); err != nil {
@@ -88,6 +97,9 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		d.director.RingAddresses()
 		d.sync.Ring()
 	})
+	if d.elections.reigns, err = reign.Open(ledger + ".reigns"); err != nil {
+		log.Warn("after a crash this director will start as backup", "err", err)
+	}
 	d.monitor = health.New(health.Options{Log: log, Bell: func(c health.Check) { d.director.RingCheck(c) }})
 	d.director = director.New(director.Options{
 		Addresses:     d.addresses,
@@ -108,6 +120,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		ready, _ := d.sync.Ready(limit)
 		return ready
 	}
+	d.elections.standby = h.succeeds()
 	d.set(config)
 	return d, nil
 }
@@ -206,23 +219,39 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	alive := context.WithoutCancel(ctx)
 	parts, partsCtx := errgroup.WithContext(alive)
 	stopping, stop := context.WithCancel(alive)
-	defer stop()
+	// What is cancelled leaves the kernel tidy, which is not wanted when another
+	// process follows.
+	var cancels []func()
+	defer func() {
+		for _, cancel := range cancels {
+			cancel()
+		}
+	}()
+	cancels = append(cancels, stop)
 	parts.Go(func() error { return d.links.Run(stopping) })
 	parts.Go(func() error { return d.monitor.Run(stopping) })
 	parts.Go(func() error { return d.tuning.run(stopping) })
 	parts.Go(func() error { return d.announcer.Run(stopping) })
-	parts.Go(func() error { return d.sync.Run(stopping) })
-	parts.Go(func() error { return socket.Run(stopping, d) })
 
 	electing, stopElections := context.WithCancel(alive)
-	defer stopElections()
+	cancels = append(cancels, stopElections)
 	elected := make(chan struct{})
 	parts.Go(func() error {
 		defer close(elected)
 		return d.elections.run(electing)
 	})
+	if d.inherits.succeeds() {
+		// Everything that follows is one process's at a time.
+		if err := d.succeed(ctx); err != nil {
+			stopElections()
+			stop()
+			return errors.Join(err, parts.Wait())
+		}
+	}
+	parts.Go(func() error { return d.sync.Run(stopping) })
+	parts.Go(func() error { return socket.Run(stopping, d) })
 	directing, stopDirector := context.WithCancel(alive)
-	defer stopDirector()
+	cancels = append(cancels, stopDirector)
 	directed := make(chan struct{})
 	parts.Go(func() error {
 		defer close(directed)
@@ -238,6 +267,13 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	defer deafen()
 	go d.follow(listening, hangups)
 	select {
+	case <-d.replaced:
+		// The kernel stays as it is: it is the other process's now.
+		answering, cancel := context.WithTimeout(alive, time.Second)
+		defer cancel()
+		socket.finish(answering)
+		cancels = nil
+		return errReplaced
 	case <-ctx.Done():
 	case <-partsCtx.Done(): // a part has failed; the others stop cleanly
 	}
@@ -254,6 +290,9 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	d.log.Info("stopped")
 	return err
 }
+
+// end lets run return: another process has taken over.
+func (d *daemon) end() { close(d.replaced) }
 
 // follow makes a reload of each hangup until ctx ends.
 func (d *daemon) follow(ctx context.Context, hangups <-chan os.Signal) {

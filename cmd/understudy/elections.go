@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/configs"
 	"github.com/understudy-ha/understudy/director/link"
 	"github.com/understudy-ha/understudy/vrrp"
+	"github.com/understudy-ha/understudy/vrrp/reign"
 	"github.com/understudy-ha/understudy/vrrp/speaker"
 )
 
@@ -26,12 +27,15 @@ type elections struct {
 	ready func(limit time.Duration) bool
 	// tracked reports what tracking does to a virtual router. Nil: nothing.
 	tracked func(name string) tracked
+	reigns  *reign.Log    // what the process after this one must know; nil: it starts as backup
 	news    chan struct{} // capacity 1: what ready and tracked report may have changed
 
 	setting sync.Mutex // one set at a time; held longer than mu
 	routers []configs.VirtualRouter
 	groups  map[string]*group
-	swayed  map[string]sway // as last told to the speakers, by name
+	standby bool                      // until the process before this one has told its states
+	adopted map[string]speaker.Frozen // these, by name; used once
+	swayed  map[string]sway           // as last told to the speakers, by name
 
 	mu       sync.Mutex
 	running  context.Context // nil before run
@@ -212,7 +216,7 @@ func (e *elections) apply(all map[string]sway) (ended []*election, departed []<-
 	for at, list := range bySeat {
 		one, ok := e.speakers[at]
 		if !ok {
-			one = &election{speaker: speaker.New(at.link, speaker.Options{Log: e.log, Bell: e.bell}), ended: make(chan struct{})}
+			one = &election{speaker: speaker.New(at.link, speaker.Options{Log: e.log, Bell: e.bell, IPv6: at.ipv6, Reigns: e.reigns}), ended: make(chan struct{})}
 			e.speakers[at] = one
 		}
 		gone := one.speaker.Set(list)
@@ -233,7 +237,10 @@ func (e *elections) router(r configs.VirtualRouter, s sway) speaker.Router {
 	out := speaker.Router{
 		Config: c, Source: r.Source, UnicastPeers: r.UnicastPeers,
 		PeerTTL: r.PeerTTL, Strict: r.Strict, AnyChecksum: r.AnyChecksum,
-		Fault: s.fault, Handovers: s.handover,
+		Fault: s.fault, Handovers: s.handover, Standby: e.standby,
+	}
+	if f, ok := e.adopted[c.Name]; ok && f.VRID == c.VRID && f.Version == c.Version {
+		out.Adopt, out.AdoptAt = f.State, f.At
 	}
 	if g := e.groups[r.Group]; g != nil {
 		out.Group, out.Place = g.speaker, slices.Index(g.members, c.Name)

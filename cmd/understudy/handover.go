@@ -211,7 +211,7 @@ func (d *daemon) handOverTo(ctx context.Context, router string, release bool) (h
 }
 
 func handoverCommand() *cobra.Command {
-	var flags socketFlags
+	flags := socketFlags{timeout: 100 * time.Second} // the longest interval and skew time, and more
 	var release bool
 	cmd := &cobra.Command{
 		Use:   "handover [NAME]",

@@ -30,7 +30,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(runCommand(), checkCommand(), statusCommand(), reloadCommand(), traceCommand(), handoverCommand(), whichCommand(),
+	root.AddCommand(runCommand(), checkCommand(), statusCommand(), reloadCommand(), traceCommand(), handoverCommand(), upgradeCommand(), whichCommand(),
 		drainCommand(), undrainCommand(), weightCommand(), syncCommand(), versionCommand(), ipvsadmCommand())
 	err := root.Execute()
 	switch {

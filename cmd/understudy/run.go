@@ -18,6 +18,7 @@ import (
 
 func runCommand() *cobra.Command {
 	var file string
+	var supervised bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
@@ -26,9 +27,16 @@ func runCommand() *cobra.Command {
 SIGHUP (or "understudy reload") reads the configuration again. SIGTERM and
 SIGINT stop it cleanly: a master says farewell, so that a peer takes over at
 once, and the addresses and IPVS services that are ours are removed. A daemon
-that is killed leaves them all in the kernel, and the next start adopts them.`,
+that is killed leaves them all in the kernel, and the next start adopts them: one
+that was master goes on as master if no peer can have taken over meanwhile.
+
+With --supervise the daemon is a child process that is started again at once when
+it ends of its own accord. Under systemd that is what the unit does.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if supervised {
+				return supervise(file)
+			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
 			defer stop()
 			// Whoever reads the log may go away, which is no reason to end.
@@ -41,12 +49,26 @@ that is killed leaves them all in the kernel, and the next start adopts them.`,
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", defaultConfig, "configuration file")
+	cmd.Flags().BoolVar(&supervised, "supervise", false, "start the daemon again whenever it ends of its own accord")
 	return cmd
 }
 
 // runDaemon runs the daemon until ctx ends or it cannot go on; each hangup is a
 // reload.
 func runDaemon(ctx context.Context, file string, hangups <-chan os.Signal) error {
+	h := inherited()
+	err := direct(ctx, file, hangups, h)
+	if errors.Is(err, errReplaced) {
+		return nil
+	}
+	if err != nil {
+		h.refuse(err) // unless it has taken over already
+	}
+	return err
+}
+
+// direct is runDaemon with what the process before this one has left.
+func direct(ctx context.Context, file string, hangups <-chan os.Signal, h *inheritance) error {
 	config, err := configs.Load(file)
 	if err != nil {
 		return refusal(file, err)
@@ -62,12 +84,17 @@ func runDaemon(ctx context.Context, file string, hangups <-chan os.Signal) error
 	for _, w := range config.Warnings {
 		log.Warn(w.String())
 	}
-	socket, err := listenControl(config.Socket)
+	var socket *control
+	if h.succeeds() {
+		socket, err = inheritControl(config.Socket, h)
+	} else {
+		socket, err = listenControl(config.Socket)
+	}
 	if err != nil {
 		return err
 	}
 	defer socket.Close()
-	claim, err := claimNamespace(claimName)
+	claim, err := h.claim()
 	switch {
 	case errors.Is(err, errStranger):
 		log.Warn("no protection against a second director here", "err", err)
@@ -76,10 +103,11 @@ func runDaemon(ctx context.Context, file string, hangups <-chan os.Signal) error
 	default:
 		defer claim.Close()
 	}
-	d, err := newDaemon(file, config, log, level)
+	d, err := newDaemon(file, config, log, level, h)
 	if err != nil {
 		return err
 	}
+	d.control, d.claim = socket, claim
 	return d.run(ctx, socket, hangups)
 }
 

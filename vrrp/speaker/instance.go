@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
+	"github.com/understudy-ha/understudy/vrrp/reign"
 )
 
 // memory is how many steps of each router the flight recorder keeps.
@@ -21,7 +22,8 @@ type instance struct {
 	config  vrrp.Config // as last told to the router: want.Config with the primary address
 	running bool        // Start was the last of Start, Stop and Leave
 	own     vrrp.Reason // why it cannot take part, whatever its group says
-	resumed bool        // has taken part
+	began   bool        // has taken part
+	reign   *reign.Slot // for the process after this one; nil: it will not know
 	fresh   bool        // was not there when handovers were last counted
 	handed  uint64      // want.Handovers that were carried out
 	place   int         // in the heap of deadlines

@@ -182,6 +182,9 @@ func (l *loop) step(now time.Time, in *instance, ev vrrp.Event) vrrp.Output {
 	l.schedule(in)
 	after := in.router.Status()
 	if after != before {
+		if before.State == vrrp.StateMaster && (after.State != vrrp.StateMaster || after.Leaving) {
+			in.reign.Ended()
+		}
 		l.change(in)
 		l.report(in)
 	}

@@ -69,6 +69,9 @@ func (l *loop) sent(now time.Time, in *instance, err error) {
 		in.counters.sendErrors.Add(1)
 	} else {
 		in.counters.sent.Add(1)
+		if s := in.router.Status(); s.State == vrrp.StateMaster && !s.Leaving {
+			in.reign.Sent(now, in.config.Interval)
+		}
 	}
 	if text == in.refused {
 		return

@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/director/link"
 	"github.com/understudy-ha/understudy/vrrp"
+	"github.com/understudy-ha/understudy/vrrp/reign"
 )
 
 const (
@@ -71,7 +72,7 @@ func (l *loop) report(in *instance) {
 	}
 	s := in.router.Status()
 	in.want.Group.report(in.want.Place, vrrp.Member{
-		Known: l.told, Ready: l.told && in.own == vrrp.ReasonNone,
+		Known: l.told && !in.want.Standby, Ready: l.told && !in.want.Standby && in.own == vrrp.ReasonNone,
 		State: s.State, Wants: s.Wants, Leaving: s.Leaving, Farewell: s.Farewell,
 	}, l.s.wakeUp)
 }
@@ -83,7 +84,9 @@ func (l *loop) reconcile(now time.Time, routers []Router) {
 		if in := l.byVRID[r.VRID]; in != nil && same(in.want, r) { // perhaps about to leave
 			order = append(order, in)
 		} else {
-			order = append(order, newInstance(r))
+			in := newInstance(r)
+			in.reign = l.s.reigns.Slot(l.reignKey(in))
+			order = append(order, in)
 		}
 	}
 	for _, in := range l.order {
@@ -226,14 +229,10 @@ func (l *loop) align(now time.Time, in *instance, addr netip.Addr) {
 	}
 	switch {
 	case reason != vrrp.ReasonNone:
-	case !in.running && advice == vrrp.AdviceHold:
+	case !in.running && (advice == vrrp.AdviceHold || in.want.Standby):
 	case !in.running:
 		in.running = true
-		if in.want.Resume && !in.resumed {
-			l.step(now, in, vrrp.Resume{})
-		}
-		in.resumed = true
-		l.step(now, in, vrrp.Start{})
+		l.begin(now, in)
 	case advice == vrrp.AdviceLead:
 		l.step(now, in, vrrp.Lead{})
 	case advice == vrrp.AdviceConcede:
@@ -245,6 +244,26 @@ func (l *loop) align(now time.Time, in *instance, addr netip.Addr) {
 		in.handed = in.want.Handovers
 		l.step(now, in, vrrp.Leave{Reason: vrrp.ReasonHandover})
 	}
+}
+
+// begin lets a router take part. For the first time it may be master at once: if the
+// process before this one was, and has said so less than three intervals ago, no
+// backup can have taken over (RFC 9568 section 6.1).
+func (l *loop) begin(now time.Time, in *instance) {
+	if !in.began {
+		in.began = true
+		if l.adopt(now, in) {
+			return
+		}
+		if last, ok := l.s.reigns.Last(l.reignKey(in)); ok && now.Sub(last.Sent) < 3*last.Interval {
+			l.step(now, in, vrrp.Resume{})
+		}
+	}
+	l.step(now, in, vrrp.Start{})
+}
+
+func (l *loop) reignKey(in *instance) reign.Key {
+	return reign.Key{Link: l.s.link, VRID: in.want.VRID, Version: uint8(in.want.Version), IPv6: l.s.ipv6}
 }
 
 // halt ends taking part of one router, unless it does not for that reason.

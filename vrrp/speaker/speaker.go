@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/director/link"
 	"github.com/understudy-ha/understudy/vrrp"
+	"github.com/understudy-ha/understudy/vrrp/reign"
 )
 
 // Router is what a Speaker is told of one virtual router. It is a value; the
@@ -38,12 +39,16 @@ type Router struct {
 	// number Place.
 	Group *Group
 	Place int
+	// Standby keeps it from taking part, though it listens, until the process that
+	// drives it now has told its state.
+	Standby bool
+	// Adopt is that state, as vrrp.Router.AppendState has written it, with times that
+	// count from AdoptAt; it goes on from there. Empty: it starts.
+	Adopt   string
+	AdoptAt time.Time
 	// Handovers is how often it was asked to hand over. It does when the number
 	// grows.
 	Handovers uint64
-	// Resume makes it master when it takes part for the first time: it was a moment
-	// ago, in a process that has ended.
-	Resume bool
 }
 
 // Options are what a Speaker needs of its surroundings.
@@ -51,6 +56,11 @@ type Options struct {
 	// Log receives one record per transition and per change of an error. It may
 	// block without any effect on the election; what it misses is counted.
 	Log *slog.Logger
+	// IPv6 makes the Speaker one for virtual routers over IPv6.
+	IPv6 bool
+	// Reigns, unless it is nil, keeps what the process after this one must know to
+	// go on as master, and knows what the one before it has left.
+	Reigns *reign.Log
 	// Bell is called after Status has changed in name, state, reason, epoch or
 	// Settled, and after what follows from that has been sent. It must not
 	// block. Nil means nobody listens.
@@ -59,11 +69,13 @@ type Options struct {
 
 // Speaker drives the virtual routers of one link over IPv4.
 type Speaker struct {
-	link string
-	log  *slog.Logger
-	bell func()
-	open func(index int) (conn, error)
-	wake chan struct{} // capacity one; used while there is no socket
+	link   string
+	log    *slog.Logger
+	bell   func()
+	ipv6   bool
+	reigns *reign.Log
+	open   func(index int) (conn, error)
+	wake   chan struct{} // capacity one; used while there is no socket
 
 	published atomic.Pointer[[]*instance] // in the order of Set
 
@@ -80,6 +92,7 @@ type desired struct {
 	link    link.State
 	told    bool // link comes from SetLink
 
+	freeze   chan<- []Frozen // where to leave the states of all routers; nil: go on
 	departed []chan struct{} // to be closed when every router that is not there any more has left
 }
 
@@ -87,11 +100,13 @@ type desired struct {
 // Until the first SetLink every virtual router stays in vrrp.StateInit.
 func New(name string, opts Options) *Speaker {
 	s := &Speaker{
-		link: name,
-		log:  opts.Log.With("interface", name),
-		bell: opts.Bell,
-		open: open4,
-		wake: make(chan struct{}, 1),
+		link:   name,
+		log:    opts.Log.With("interface", name),
+		bell:   opts.Bell,
+		ipv6:   opts.IPv6,
+		reigns: opts.Reigns,
+		open:   open4,
+		wake:   make(chan struct{}, 1),
 	}
 	if s.bell == nil {
 		s.bell = func() {}
@@ -260,6 +275,9 @@ func (s *Speaker) Run(ctx context.Context) error {
 		want, news := s.take()
 		l.departed = append(l.departed, want.departed...)
 		switch {
+		case want.freeze != nil:
+			want.freeze <- l.frozen()
+			return nil
 		case ctx.Err() != nil:
 			// The end of ctx is news, so that it is looked at once more.
 			if l.leave(now) {
