@@ -7,10 +7,14 @@ import "time"
 // before the neighbours have learnt of it; until then somebody has to answer.
 const Linger = 250 * time.Millisecond
 
-// repeatAfter is when a master that followed a living one announces its addresses
-// again. While both held them a neighbour may have been answered by the other one,
-// which has let go of them by then.
-const repeatAfter = 2 * Linger
+// A master that follows a living one, or has heard another one beside it, announces
+// its addresses twice more. The first time is while the other one still holds them,
+// in case that one has announced them last. The second is when it has let go of them:
+// until then a neighbour may have been answered by either.
+const (
+	firstRepeat = Linger / 2
+	lastRepeat  = 2 * Linger
+)
 
 // leave begins a Leave of a master.
 func (r *Router) leave(now time.Time, reason Reason) Output {
@@ -77,7 +81,13 @@ func (r *Router) stay(now time.Time) Output {
 // announceAgain has the addresses announced once more, if it is time.
 func (r *Router) announceAgain(now time.Time) {
 	if !r.repeat.IsZero() && !now.Before(r.repeat) {
-		r.repeat = time.Time{}
+		r.repeat = r.repeatLast
+		r.repeatLast = time.Time{}
 		r.status.Repeats++
 	}
+}
+
+// announceTwiceMore begins these announcements.
+func (r *Router) announceTwiceMore(now time.Time) {
+	r.repeat, r.repeatLast = now.Add(firstRepeat), now.Add(lastRepeat)
 }

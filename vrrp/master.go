@@ -122,7 +122,7 @@ func (r *Router) contest(now time.Time) {
 	if r.contested.IsZero() || now.Sub(r.contested) >= contestEvery {
 		r.contested = now
 		r.status.Contests++
-		r.repeat = now.Add(repeatAfter)
+		r.announceTwiceMore(now)
 	}
 }
 

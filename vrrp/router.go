@@ -47,6 +47,8 @@ type Router struct {
 	leaveFor Reason
 	repeat   time.Time // when to announce once more; zero: not
 
+	repeatLast time.Time // when again after that; zero: not
+
 	contested time.Time // when status.Contests was last raised
 
 	linger time.Time // the end of status.Lingering
@@ -213,7 +215,8 @@ func (r *Router) become(now time.Time, state State, reason Reason) Output {
 	}
 	r.timerSet, r.farewell, r.preempting, r.learnt, r.lowerSince = time.Time{}, false, false, false, time.Time{}
 	r.next, r.answers, r.contested = time.Time{}, 0, time.Time{}
-	r.leaveBy, r.leaveFor, r.repeat = time.Time{}, ReasonNone, time.Time{}
+	r.leaveBy, r.leaveFor = time.Time{}, ReasonNone
+	r.repeat, r.repeatLast = time.Time{}, time.Time{}
 	switch {
 	case state == StateMaster || reason.Mute():
 		r.linger = time.Time{}
@@ -230,7 +233,7 @@ func (r *Router) become(now time.Time, state State, reason Reason) Output {
 		r.status.Epoch++
 		// A master that does not answer any more has nothing to let go of.
 		if reason != ReasonMasterDown && reason != ReasonResumed {
-			r.repeat = now.Add(repeatAfter)
+			r.announceTwiceMore(now)
 		}
 	}
 	return out

@@ -124,7 +124,7 @@ type timeField struct {
 	at  *time.Time
 }
 
-func (r *Router) times() [9]timeField {
+func (r *Router) times() [10]timeField {
 	return [...]timeField{
 		{"now", &r.now},
 		{"since", &r.status.Since},
@@ -134,6 +134,7 @@ func (r *Router) times() [9]timeField {
 		{"contested", &r.contested},
 		{"leave_by", &r.leaveBy},
 		{"repeat", &r.repeat},
+		{"repeat_last", &r.repeatLast},
 		{"linger", &r.linger},
 	}
 }
