@@ -81,7 +81,9 @@ func (r *Router) stay(now time.Time) Output {
 // announceAgain has the addresses announced once more, if it is time.
 func (r *Router) announceAgain(now time.Time) {
 	if !r.repeat.IsZero() && !now.Before(r.repeat) {
-		r.repeat = r.repeatLast
+		if r.repeat = r.repeatLast; !now.Before(r.repeat) {
+			r.repeat = time.Time{} // this process did not run for a while
+		}
 		r.repeatLast = time.Time{}
 		r.status.Repeats++
 	}
