@@ -48,7 +48,7 @@ type TargetStatus struct {
 	Frames uint64    // sent
 	Errors uint64    // announcements that failed
 	Last   time.Time // of the last announcement that succeeded; zero: none
-	Err    error     // of the last announcement; nil if it succeeded; ErrIPv6: none will be tried
+	Err    error     // of the last announcement; nil if it succeeded
 }
 
 // New returns an Announcer that has nothing to announce.
@@ -66,8 +66,8 @@ func New(opts Options) *Announcer {
 }
 
 // Set makes claims everything that is to be announced, in place of what was set
-// before. It does not block and does not keep the map. Claims of IPv6 addresses
-// are not carried out; their status says ErrIPv6.
+// before. It does not block and does not keep the map. Claims of what can be no
+// host's address are not carried out; their status says so.
 func (a *Announcer) Set(claims map[Target]Claim) {
 	claims = maps.Clone(claims)
 	if claims == nil {

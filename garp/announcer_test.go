@@ -31,7 +31,7 @@ type fakeLinks struct {
 	broken  error // what send returns on eth0
 	opens   int
 	sockets map[*fakeSocket]bool // open
-	sent    []string             // "time index operation hardware-address address"
+	sent    []string             // "time index operation-or-flags hardware-address address"
 	onSend  func()
 }
 
@@ -78,8 +78,12 @@ func (s *fakeSocket) send(frame []byte) error {
 	case s.links.broken != nil && s.dev.index%10 == 0:
 		return s.links.broken
 	}
-	s.links.sent = append(s.links.sent, fmt.Sprintf("%v %d op%d %v %v", time.Since(synctestStart), s.dev.index,
-		frame[21], net.HardwareAddr(frame[6:12]), netip.AddrFrom4([4]byte(frame[28:32]))))
+	what, address := fmt.Sprintf("op%d", frame[21]), netip.AddrFrom4([4]byte(frame[28:32]))
+	if frame[12] == 0x86 {
+		what, address = fmt.Sprintf("na%02x", frame[58]), netip.AddrFrom16([16]byte(frame[62:78]))
+	}
+	s.links.sent = append(s.links.sent, fmt.Sprintf("%v %d %s %v %v", time.Since(synctestStart), s.dev.index,
+		what, net.HardwareAddr(frame[6:12]), address))
 	return nil
 }
 
@@ -186,17 +190,17 @@ func TestAnnouncerUsesTheCurrentDevice(t *testing.T) {
 		a, l, _ := start(t)
 		a.Set(map[Target]Claim{on("eth0", "10.0.0.1"): {Schedule: Schedule{Count: 4, Interval: time.Second}}})
 		synctest.Wait()
-		l.change(func(l *fakeLinks) { l.devices["eth0"] = device{10, net.HardwareAddr{2, 0, 0, 0, 0, 9}} })
+		l.change(func(l *fakeLinks) { l.devices["eth0"] = device{index: 10, hw: net.HardwareAddr{2, 0, 0, 0, 0, 9}} })
 		time.Sleep(time.Second)
 		synctest.Wait()
 		l.change(func(l *fakeLinks) { // renamed, and another one in its place
 			l.devices["old0"] = l.devices["eth0"]
-			l.devices["eth0"] = device{20, net.HardwareAddr{2, 0, 0, 0, 0, 1}}
+			l.devices["eth0"] = device{index: 20, hw: net.HardwareAddr{2, 0, 0, 0, 0, 1}}
 		})
 		time.Sleep(time.Second)
 		synctest.Wait()
 		l.change(func(l *fakeLinks) { // gone, and another one in its place
-			l.devices["eth0"] = device{30, net.HardwareAddr{2, 0, 0, 0, 0, 1}}
+			l.devices["eth0"] = device{index: 30, hw: net.HardwareAddr{2, 0, 0, 0, 0, 1}}
 		})
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -227,11 +231,11 @@ func TestAnnouncerRetries(t *testing.T) {
 		{"socket is refused", func(l *fakeLinks) { l.refuse = syscall.EPERM }, func(l *fakeLinks) { l.refuse = nil }, 20, syscall.EPERM},
 		{
 			"no such link", func(l *fakeLinks) { delete(l.devices, "eth0") },
-			func(l *fakeLinks) { l.devices["eth0"] = device{10, net.HardwareAddr{2, 0, 0, 0, 0, 1}} }, 1, syscall.ENODEV,
+			func(l *fakeLinks) { l.devices["eth0"] = device{index: 10, hw: net.HardwareAddr{2, 0, 0, 0, 0, 1}} }, 1, syscall.ENODEV,
 		},
 		{
 			"no hardware address", func(l *fakeLinks) { l.devices["eth0"] = device{index: 10} },
-			func(l *fakeLinks) { l.devices["eth0"] = device{10, net.HardwareAddr{2, 0, 0, 0, 0, 1}} }, 1, nil,
+			func(l *fakeLinks) { l.devices["eth0"] = device{index: 10, hw: net.HardwareAddr{2, 0, 0, 0, 0, 1}} }, 1, nil,
 		},
 	}
 	for _, test := range tests {
@@ -293,9 +297,35 @@ func TestAnnouncerGivesUp(t *testing.T) {
 func TestAnnouncerIPv6(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, l, log := start(t)
+		once := Claim{Schedule: Schedule{Count: 1, RepeatAfter: time.Second}}
+		a.Set(map[Target]Claim{on("eth0", "fd00::200"): once, on("eth0", "10.0.0.1"): once})
+		synctest.Wait()
+		l.change(func(l *fakeLinks) { // forwarding is switched on
+			l.devices["eth0"] = device{index: 10, hw: net.HardwareAddr{2, 0, 0, 0, 0, 1}, router: true}
+		})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		want := []string{
+			"0s 10 op1 02:00:00:00:00:01 10.0.0.1", "0s 10 op2 02:00:00:00:00:01 10.0.0.1",
+			"0s 10 na20 02:00:00:00:00:01 fd00::200",
+			"1s 10 op1 02:00:00:00:00:01 10.0.0.1", "1s 10 op2 02:00:00:00:00:01 10.0.0.1",
+			"1s 10 naa0 02:00:00:00:00:01 fd00::200",
+		}
+		if diff := cmp.Diff(want, l.take()); diff != "" {
+			t.Errorf("frames (-want +got):\n%s", diff)
+		}
+		if l.opens != 1 || log.Len() > 0 {
+			t.Errorf("%d sockets were opened, want 1; log:\n%s", l.opens, log)
+		}
+	})
+}
+
+func TestAnnouncerRefusesWhatIsNoAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, l, log := start(t)
 		claims := map[Target]Claim{
-			on("eth0", "fd00::200"): {Schedule: Schedule{Count: 1}, Epoch: 1},
-			{Link: "eth0"}:          {Schedule: Schedule{Count: 1}},
+			on("eth0", "ff02::1"): {Schedule: Schedule{Count: 1}, Epoch: 1},
+			{Link: "eth0"}:        {Schedule: Schedule{Count: 1}},
 		}
 		a.Set(claims)
 		time.Sleep(time.Minute)
@@ -303,12 +333,10 @@ func TestAnnouncerIPv6(t *testing.T) {
 		if len(l.sent) > 0 || log.Len() > 0 {
 			t.Errorf("frames %v, log %q, want none", l.sent, log)
 		}
-		st := a.Status()
-		if err := st.Targets[on("eth0", "fd00::200")].Err; !errors.Is(err, ErrIPv6) || st.Errors != 0 {
-			t.Errorf("error %v and %d counted, want %v and none", err, st.Errors, ErrIPv6)
-		}
-		if err := st.Targets[Target{Link: "eth0"}].Err; !errors.Is(err, errInvalid) {
-			t.Errorf("error %v, want %v", err, errInvalid)
+		for target := range claims {
+			if err := a.Status().Targets[target].Err; !errors.Is(err, errInvalid) {
+				t.Errorf("%v: error %v, want %v", target, err, errInvalid)
+			}
 		}
 		if len(claims) != 2 {
 			t.Errorf("Set changed the map to %v", claims)

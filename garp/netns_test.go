@@ -29,7 +29,7 @@ type neighbour struct {
 }
 
 // newNeighbour moves the test into a network namespace of its own, beside that
-// of the neighbour 10.0.0.2.
+// of the neighbour 10.0.0.2, fd00::2.
 func newNeighbour(t *testing.T) *neighbour {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -62,9 +62,12 @@ func newNeighbour(t *testing.T) *neighbour {
 	t.Cleanup(n.handle.Close)
 	n.link, err = n.handle.LinkByName("vb")
 	check("find vb", err)
-	address, err := netlink.ParseAddr("10.0.0.2/24")
-	check("parse address", err)
-	check("add address", n.handle.AddrAdd(n.link, address))
+	for _, own := range []string{"10.0.0.2/24", "fd00::2/64"} {
+		address, err := netlink.ParseAddr(own)
+		check("parse address", err)
+		address.Flags = unix.IFA_F_NODAD
+		check("add address", n.handle.AddrAdd(n.link, address))
+	}
 	check("set vb up", n.handle.LinkSetUp(n.link))
 
 	// Until the kernel has noticed the carrier, frames are lost without an error.
@@ -85,6 +88,22 @@ func newNeighbour(t *testing.T) *neighbour {
 	t.Cleanup(func() { n.conn.Close() })
 	check("come back", netns.Set(ours))
 	return n
+}
+
+// hears6 waits until the neighbour receives IPv6, which it does as soon as its
+// link has a link-local address: up to a second later than IPv4.
+func (n *neighbour) hears6(t *testing.T) {
+	t.Helper()
+	var list []netlink.Addr
+	for deadline := time.Now().Add(5 * time.Second); len(list) < 2; runtime.Gosched() {
+		var err error
+		if list, err = n.handle.AddrList(n.link, netlink.FAMILY_V6); err != nil {
+			t.Fatalf("list addresses: %v", err)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the neighbour has the addresses %v, want a link-local one too", list)
+		}
+	}
 }
 
 // receive returns the next ARP frame that va sent.
@@ -116,23 +135,25 @@ func (n *neighbour) believe(t *testing.T, address netip.Addr, hw net.HardwareAdd
 	}
 }
 
-// learns waits until the neighbour knows that address is at hw.
-func (n *neighbour) learns(t *testing.T, address netip.Addr, hw net.HardwareAddr) {
+// learns waits until the neighbour knows that address is at hw, and returns what
+// it knows.
+func (n *neighbour) learns(t *testing.T, address netip.Addr, hw net.HardwareAddr) (known netlink.Neigh) {
 	t.Helper()
 	var last string
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); runtime.Gosched() {
-		list, err := n.handle.NeighList(n.link.Attrs().Index, netlink.FAMILY_V4)
+		list, err := n.handle.NeighList(n.link.Attrs().Index, netlink.FAMILY_ALL)
 		if err != nil {
 			t.Fatalf("list neighbours: %v", err)
 		}
 		last = fmt.Sprint(list)
 		for _, e := range list {
 			if e.IP.Equal(address.AsSlice()) && bytes.Equal(e.HardwareAddr, hw) {
-				return
+				return e
 			}
 		}
 	}
 	t.Errorf("the neighbour's entries are %s, want %v at %v", last, address, hw)
+	return netlink.Neigh{}
 }
 
 func TestNetnsAnnouncer(t *testing.T) {
@@ -153,7 +174,7 @@ func TestNetnsAnnouncer(t *testing.T) {
 	if err := a.Run(ctx); err != nil {
 		t.Errorf("Run: %v", err)
 	}
-	want, err := Frames(n.hw, vip)
+	want, err := Frames(n.hw, vip, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +182,35 @@ func TestNetnsAnnouncer(t *testing.T) {
 		t.Errorf("frames (-want +got):\n%s", diff)
 	}
 	n.learns(t, vip, n.hw)
+}
+
+func TestNetnsAnnouncerIPv6(t *testing.T) {
+	for _, forwarding := range []string{"0", "1"} {
+		t.Run("forwarding="+forwarding, func(t *testing.T) {
+			n := newNeighbour(t)
+			n.hears6(t)
+			if err := os.WriteFile("/proc/sys/net/ipv6/conf/va/forwarding", []byte(forwarding), 0); err != nil {
+				t.Fatal(err)
+			}
+			vip := netip.MustParseAddr("fd00::200")
+			n.believe(t, vip, net.HardwareAddr{2, 0, 0, 0, 0, 9})
+			a := New(Options{})
+			a.Set(map[Target]Claim{{Link: "va", Address: vip}: {Schedule: Schedule{Count: 1}}})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			entry := make(chan netlink.Neigh, 1)
+			go func() {
+				defer cancel()
+				entry <- n.learns(t, vip, n.hw)
+			}()
+			if err := a.Run(ctx); err != nil {
+				t.Errorf("Run: %v", err)
+			}
+			if router, want := (<-entry).Flags&netlink.NTF_ROUTER != 0, forwarding == "1"; router != want {
+				t.Errorf("the neighbour takes it for a router: %v, want %v", router, want)
+			}
+		})
+	}
 }
 
 func TestNetnsOneFrameIsEnough(t *testing.T) {
@@ -175,7 +225,7 @@ func TestNetnsOneFrameIsEnough(t *testing.T) {
 	}
 	defer s.close()
 	vip := netip.MustParseAddr("10.0.0.200")
-	frames, err := Frames(d.hw, vip)
+	frames, err := Frames(d.hw, vip, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +308,7 @@ func TestNetnsReceivesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	frames, err := Frames(net.HardwareAddr{2, 0, 0, 0, 0, 9}, netip.MustParseAddr("10.0.0.3"))
+	frames, err := Frames(net.HardwareAddr{2, 0, 0, 0, 0, 9}, netip.MustParseAddr("10.0.0.3"), false)
 	if err != nil {
 		t.Fatal(err)
 	}

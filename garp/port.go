@@ -18,8 +18,9 @@ type links interface {
 
 // device is a link as it is now; another device may come to bear its name.
 type device struct {
-	index int
-	hw    net.HardwareAddr
+	index  int
+	hw     net.HardwareAddr
+	router bool // forwards IPv6
 }
 
 // socket sends frames on one device.
@@ -109,7 +110,7 @@ func (o *port) announce(now time.Time, links links, target Target) (sent int, er
 		}
 		o.device, o.fresh, o.limited = d, true, false
 	}
-	frames, err := Frames(o.device.hw, target.Address)
+	frames, err := Frames(o.device.hw, target.Address, o.device.router)
 	if err != nil {
 		return 0, err
 	}
