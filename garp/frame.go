@@ -126,10 +126,6 @@ func advertisement(hw net.HardwareAddr, address netip.Addr, router bool) ([]byte
 	})
 }
 
-// hopLimit is that of all Neighbor Discovery: a packet from beyond a router has
-// less (RFC 4861 section 3.1).
-const hopLimit = 255
-
 // ndFrame returns a message of Neighbor Discovery to a group.
 func ndFrame(hw net.HardwareAddr, source, group netip.Addr, m ndp.Message) ([]byte, error) {
 	message, err := ndp.MarshalMessageChecksum(m, source, group)

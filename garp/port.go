@@ -20,6 +20,7 @@ type links interface {
 type device struct {
 	index  int
 	hw     net.HardwareAddr
+	up     bool // administratively
 	router bool // forwards IPv6
 }
 
