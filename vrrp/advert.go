@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Protocol is the IP protocol number of VRRP (RFC 9568 section 5.1.1.4).
+// Protocol is the IP protocol number of VRRP (RFC 9568 sections 5.1.1.4 and 5.1.2.4).
 const Protocol = 112
 
 // The bounds and units of the advertisement interval on the wire: 12 bits of
@@ -49,9 +49,10 @@ type Advertisement struct {
 }
 
 // Append appends the wire form of a, with its checksum, to b. The addresses are
-// those of the IP header: version 3 includes them in the checksum (RFC 9568
-// section 5.2.8), version 2 does not (RFC 3768 section 5.3.8). On error b is
-// returned as it was.
+// those of the IP header: version 3 includes them in the checksum, version 2 does
+// not (RFC 3768 section 5.3.8). Over IPv4 that is the checksum of RFC 5798 section
+// 5.2.8, with a pseudo header for either family, which other routers send and want;
+// RFC 9568 section 5.2.8 has it for IPv6 alone. On error b is returned as it was.
 func (a Advertisement) Append(b []byte, src, dst netip.Addr) ([]byte, error) {
 	interval, err := a.check(src, dst)
 	if err != nil {
@@ -121,7 +122,8 @@ func (a Advertisement) check(src, dst netip.Addr) (interval uint16, err error) {
 // Parse decodes the VRRP message b, without its IP header, that came in a packet
 // from src to dst. Both are unmapped and without zone. It never panics and never
 // keeps b. The checks are those of RFC 9568 section 7.1 and RFC 3768 section 7.1
-// that need no configuration; on any Drop the Advertisement is zero.
+// that need no configuration; on any Drop the Advertisement is zero. A checksum over
+// IPv4 in version 3 has to be that of Append.
 func Parse(b []byte, src, dst netip.Addr) (Advertisement, Drop) {
 	if len(b) < headerLen {
 		return Advertisement{}, DropShort
@@ -156,14 +158,14 @@ func Parse(b []byte, src, dst netip.Addr) (Advertisement, Drop) {
 		a.AuthType = b[4]
 		a.Interval = time.Duration(b[5]) * UnitV2
 		switch a.AuthType {
-		case AuthNone: // RFC 3768 section 5.3.10: the data is ignored on reception
+		case AuthNone: // RFC 3768 sections 5.3.6.1 and 5.3.10: the data is ignored on reception
 		case AuthSimple:
 			a.Password = strings.TrimRight(string(b[len(b)-authLen:]), "\x00")
 		default:
 			return Advertisement{}, DropAuthType
 		}
 	} else {
-		// RFC 9568 section 5.2.6: the reserved bits are ignored on reception.
+		// RFC 9568 section 5.2.6: the Reserve field is ignored on reception.
 		a.Interval = time.Duration(binary.BigEndian.Uint16(b[4:])&intervalMask) * UnitV3
 	}
 	// An interval of 0 would make every timer of the election run out at once.

@@ -172,24 +172,6 @@ func TestParseDrops(t *testing.T) {
 	}
 }
 
-// TestRFC9568_5_2_6 sets the reserved bits, which "MUST be [...] ignored on
-// reception".
-func TestRFC9568_5_2_6(t *testing.T) {
-	a, drop := Parse(unhex(t, "31 33 64 01 f064 4fb3 c0a864c8"), src4, dst4)
-	if drop != DropNone || a.Interval != time.Second {
-		t.Errorf("got %v, interval %v", drop, a.Interval)
-	}
-}
-
-// TestRFC3768_5_3_10 fills the data of authentication type 0, which is "ignored
-// on reception".
-func TestRFC3768_5_3_10(t *testing.T) {
-	a, drop := Parse(unhex(t, "21 33 64 01 00 01 5558 c0a864c8 00000001 00000000"), src4, dst4)
-	if drop != DropNone || a.Password != "" {
-		t.Errorf("got %v, password %q", drop, a.Password)
-	}
-}
-
 func TestAppendErrors(t *testing.T) {
 	good := func(version Version) Advertisement {
 		return Advertisement{Version: version, VRID: 1, Priority: 1, Interval: time.Second, Addresses: []netip.Addr{vip4}}

@@ -15,7 +15,7 @@ func (c Config) SkewTime(masterInterval time.Duration) time.Duration {
 
 // MasterDownInterval is how long a backup waits for the next advertisement
 // before it takes over. RFC 9568 section 6.1: (3 * Active_Adver_Interval) +
-// Skew_time. RFC 3768 section 6.1: (3 * Advertisement_Interval) + Skew_time.
+// Skew_Time. RFC 3768 section 6.1: (3 * Advertisement_Interval) + Skew_time.
 func (c Config) MasterDownInterval(masterInterval time.Duration) time.Duration {
 	return 3*masterInterval + c.SkewTime(masterInterval)
 }

@@ -35,6 +35,46 @@ func TestRFC3768_6_4_1_Startup(t *testing.T) {
 	})
 }
 
+// "Note: Exception is that the router that owns the IP address(es) associated with
+// the virtual router always preempts independent of the setting of this flag."
+func TestRFC3768_6_1_OwnerPreempts(t *testing.T) {
+	c := v2(owner, noPreempt)
+	run(t, c, []step{
+		{0, Start{}, transition(StateInit, StateMaster, ReasonOwner).advertising(255), time.Second},
+		{1, heard(c, higher, 255, time.Second), transition(StateMaster, StateBackup, ReasonTie), 1 + 3003906250},
+		{2, heard(c, higher, 254, time.Second), nothing.dropping(DropPriority), 1 + 3003906250},
+		{1 + 3003906250, Tick{}, transition(StateBackup, StateMaster, ReasonOwner).advertising(255), 1 + 4003906250},
+	})
+}
+
+// "The purpose of this state is to wait for a Startup event."
+func TestRFC3768_6_4_1_Initialize(t *testing.T) {
+	run(t, v2(), []step{
+		{0, Tick{}, nothing, never},
+		{0, heard(v2(), higher, 150, time.Second), nothing.dropping(DropNotRunning), never},
+		{0, heard(v2(), higher, 0, time.Second), nothing.dropping(DropNotRunning), never},
+		{0, Stop{}, nothing, never},
+	})
+}
+
+// "If a Shutdown event is received, then: Cancel the Master_Down_Timer. Transition to
+// the {Initialize} state."
+func TestRFC3768_6_4_2_Shutdown(t *testing.T) {
+	run(t, v2(), asBackup(
+		step{time.Second, Stop{}, transition(StateBackup, StateInit, ReasonShutdown), never},
+		step{down100, Tick{}, nothing, never},
+	))
+}
+
+// "If the Master_Down_Timer fires, then: Send an ADVERTISEMENT. [...] Set the
+// Adver_Timer to Advertisement_Interval. Transition to the {Master} state."
+func TestRFC3768_6_4_2_MasterDownTimer(t *testing.T) {
+	run(t, v2(), asBackup(
+		step{down100 - 1, Tick{}, nothing, down100},
+		step{down100, Tick{}, toMaster(ReasonMasterDown, 100), down100 + time.Second},
+	))
+}
+
 // "If the Priority in the ADVERTISEMENT is Zero, then: Set the Master_Down_Timer
 // to Skew_Time."
 func TestRFC3768_6_4_2_PriorityZero(t *testing.T) {
@@ -77,7 +117,7 @@ func TestRFC3768_6_4_3_Timer(t *testing.T) {
 // ADVERTISEMENT is equal to the local Priority and the primary IP Address of the
 // sender is greater than the local primary IP Address, then: Cancel Adver_Timer.
 // Set Master_Down_Timer to Master_Down_Interval. Transition to the {Backup}
-// state. else: Discard the ADVERTISEMENT." This router answers as well.
+// state. else: Discard ADVERTISEMENT." This router answers as well, as RFC 9568 has it.
 func TestRFC3768_6_4_3_Received(t *testing.T) {
 	at := 4 * time.Second
 	run(t, v2(), asMaster(step{at, heard(v2(), higher, 0, time.Second), nothing.advertising(100), 5 * time.Second}))

@@ -11,7 +11,7 @@ import (
 
 // "Skew_Time: Time to skew Active_Down_Interval in centiseconds. Calculated as
 // (((256 - Priority) * Active_Adver_Interval) / 256)". "Active_Down_Interval:
-// [...] Calculated as: (3 * Active_Adver_Interval) + Skew_time".
+// [...] Calculated as: (3 * Active_Adver_Interval) + Skew_Time".
 func TestRFC9568_6_1_SkewTime(t *testing.T) {
 	tests := []struct {
 		priority       uint8
@@ -38,8 +38,8 @@ func TestRFC9568_6_1_SkewTime(t *testing.T) {
 }
 
 // "Preempt_Mode: [...] Note: The exception is that the router that owns the
-// IPvX address(es) associated with the Virtual Router always preempts,
-// independent of the setting of this flag."
+// IPvX address associated with the Virtual Router always preempts, independent of
+// the setting of this flag."
 func TestRFC9568_6_1_OwnerPreempts(t *testing.T) {
 	c := v3(owner, noPreempt)
 	// A tie between two owners makes one of them backup.
@@ -51,7 +51,7 @@ func TestRFC9568_6_1_OwnerPreempts(t *testing.T) {
 }
 
 // "If a Startup event is received, then: If the Priority = 255, i.e., the router
-// owns the IPvX address associated with the Virtual Router, then: Send an
+// owns the IPvX address(es) associated with the Virtual Router, then: Send an
 // ADVERTISEMENT [...] Set the Adver_Timer to Advertisement_Interval. Transition
 // to the {Active} state."
 func TestRFC9568_6_4_1_StartupOfOwner(t *testing.T) {
@@ -60,7 +60,7 @@ func TestRFC9568_6_4_1_StartupOfOwner(t *testing.T) {
 	})
 }
 
-// "else // Router is not the address owner: Set Active_Adver_Interval to
+// "else // Router is not the address owner: Set the Active_Adver_Interval to
 // Advertisement_Interval. Set the Active_Down_Timer to Active_Down_Interval.
 // Transition to the {Backup} state."
 func TestRFC9568_6_4_1_Startup(t *testing.T) {
