@@ -318,3 +318,13 @@ func TestRFC9568_7_2_Fields(t *testing.T) {
 		}
 	}
 }
+
+// Erratum 8300: "If the received packet is an IPv6 packet, then: It MUST verify that
+// the first address in the IPvX Address(es) field is an IPv6 link-local address."
+// This router hears it all the same: one that does not becomes a second master.
+func TestRFC9568_7_1_FirstAddress(t *testing.T) {
+	global := netip.MustParseAddr("fd00::200")
+	for _, list := range [][]netip.Addr{{vip6, global}, {global, vip6}, {global}} {
+		accepted(t, v3(overIPv6), seal(message3(list...), higher6, dst6), higher6, dst6)
+	}
+}
