@@ -26,6 +26,7 @@ const (
 	DropNotRunning // the virtual router does not take part
 	DropOwnAddress // our own advertisement came back, or another router has our address
 	DropPassword   // the version 2 password is not the one configured
+	DropAddresses  // the list of addresses is not the one configured, which has to be so
 	DropOwner      // the priority is lower than ours, and we own the addresses
 	DropPriority   // the priority is lower than ours
 
@@ -50,6 +51,7 @@ var dropNames = [NumDrops]string{
 	DropNotRunning:  "not-running",
 	DropOwnAddress:  "own-address",
 	DropPassword:    "password",
+	DropAddresses:   "addresses",
 	DropOwner:       "owner",
 	DropPriority:    "priority",
 }

@@ -49,7 +49,14 @@ func (d *daemon) status(ctx context.Context) statusReply {
 			one.PreemptHeld = reason.String()
 		}
 		s.Routers = append(s.Routers, one)
+		for _, c := range elections[r.Config.Name].Conditions {
+			s.Conditions = append(s.Conditions, conditionStatus{
+				Condition: c.Condition.String(), Router: r.Config.Name, Interface: r.Link, Peer: c.Peer.String(),
+				Detail: c.Detail, Since: c.First, Last: c.Last, Count: c.Count,
+			})
+		}
 	}
+	s.Conditions = append(s.Conditions, d.conflicts(config)...)
 	if len(config.Director.Services) > 0 || config.Director.Exclusive {
 		lane := laneReply("ipvs", kernel.IPVSLane)
 		if lane.Error == "" {

@@ -42,6 +42,7 @@ type daemon struct {
 	addresses *addr.Table
 	table     *ipvs.Table
 	announcer *garp.Announcer
+	watcher   *garp.Watcher
 	director  *director.Director
 	orders    *director.Orders
 	kept      ordersFile // of orders
@@ -69,6 +70,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		file: file, log: log, level: level, started: time.Now(),
 		links:     link.New(log),
 		announcer: garp.New(garp.Options{Log: log}),
+		watcher:   garp.NewWatcher(garp.WatcherOptions{Log: log}),
 		inherits:  h, replaced: make(chan struct{}),
 	}
 	var err error
@@ -104,7 +106,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	d.director = director.New(director.Options{
 		Addresses:     d.addresses,
 		IPVS:          d.table,
-		Announcer:     d.announcer,
+		Announcer:     announcing{d.announcer, d.watcher},
 		Roles:         d.elections.roles,
 		Health:        d.monitor.Lookup,
 		Orders:        d.orders.Lookup,
@@ -232,6 +234,7 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	parts.Go(func() error { return d.monitor.Run(stopping) })
 	parts.Go(func() error { return d.tuning.run(stopping) })
 	parts.Go(func() error { return d.announcer.Run(stopping) })
+	parts.Go(func() error { return d.watcher.Run(stopping) })
 
 	electing, stopElections := context.WithCancel(alive)
 	cancels = append(cancels, stopElections)

@@ -6,17 +6,20 @@ import "time"
 // Times are RFC 3339, durations nanoseconds where the name ends in _ns. Fields
 // are added, never renamed.
 type statusReply struct {
-	RouterID string          `json:"router_id"`
-	Version  string          `json:"version"`
-	PID      int             `json:"pid"`
-	Config   string          `json:"config"`
-	AsOf     time.Time       `json:"as_of"`
-	Started  time.Time       `json:"started"`
-	Loaded   time.Time       `json:"loaded"`                // when the running configuration was loaded
-	Refused  string          `json:"last_refused,omitzero"` // why the last reload was refused, if it was
-	Warnings []string        `json:"warnings,omitempty"`    // of the running configuration
-	Routers  []routerStatus  `json:"virtual_routers"`
-	Groups   []groupStatus   `json:"groups,omitempty"`
+	RouterID string         `json:"router_id"`
+	Version  string         `json:"version"`
+	PID      int            `json:"pid"`
+	Config   string         `json:"config"`
+	AsOf     time.Time      `json:"as_of"`
+	Started  time.Time      `json:"started"`
+	Loaded   time.Time      `json:"loaded"`                // when the running configuration was loaded
+	Refused  string         `json:"last_refused,omitzero"` // why the last reload was refused, if it was
+	Warnings []string       `json:"warnings,omitempty"`    // of the running configuration
+	Routers  []routerStatus `json:"virtual_routers"`
+	Groups   []groupStatus  `json:"groups,omitempty"`
+
+	Conditions []conditionStatus `json:"conditions,omitempty"` // what is not as it should be between the directors
+
 	Services []serviceStatus `json:"services"`
 	Lanes    []laneStatus    `json:"lanes"`
 	Sysctl   []sysctlStatus  `json:"sysctl,omitempty"`        // settings of the kernel that are not as they should be
@@ -55,6 +58,19 @@ type routerStatus struct {
 	Sent           uint64            `json:"advertisements_sent"`
 	Received       uint64            `json:"advertisements_received"`
 	Drops          map[string]uint64 `json:"drops,omitempty"` // by reason
+}
+
+// conditionStatus is something between a virtual router here and another host that
+// is not as it should be.
+type conditionStatus struct {
+	Condition string    `json:"condition"`
+	Router    string    `json:"virtual_router"`
+	Interface string    `json:"interface"`
+	Peer      string    `json:"peer"` // its address, or the hardware address of whoever has one of ours
+	Detail    string    `json:"detail"`
+	Since     time.Time `json:"since"`
+	Last      time.Time `json:"last"`
+	Count     uint64    `json:"count"` // how often it was shown
 }
 
 // groupStatus is one group of virtual routers.

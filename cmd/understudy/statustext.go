@@ -31,6 +31,9 @@ func writeStatus(w io.Writer, s statusReply) error {
 			fmt.Fprintf(tw, "! %s: %s\n", l.Name, l.Error)
 		}
 	}
+	for _, c := range s.Conditions {
+		fmt.Fprintf(tw, "! %s: %s, from %s since %s ago: %s\n", c.Router, c.Condition, c.Peer, ago(c.Since), c.Detail)
+	}
 	if s.Timeouts != "" {
 		fmt.Fprintln(tw, "!", s.Timeouts)
 	}

@@ -29,7 +29,9 @@ type instance struct {
 	place   int         // in the heap of deadlines
 	due     time.Time   // the router's deadline, as the heap knows it
 	changed bool        // to be published by the next finish
-	refused string      // the last error of a send; "" after a success
+	rivals  vrrp.Rivals
+	raised  int    // conditions that hold
+	refused string // the last error of a send; "" after a success
 
 	public   atomic.Pointer[public]
 	counters counters
@@ -37,6 +39,8 @@ type instance struct {
 	mu       sync.Mutex
 	router   *vrrp.Recorder // stepped under mu; read by the loop without
 	lastDrop LastDrop
+
+	conditions [vrrp.NumConditions]Condition // written under mu by the loop, which reads them without
 }
 
 // public is what the loop publishes of an instance after a change.
@@ -95,6 +99,7 @@ func (in *instance) snapshot() Status {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	s.LastDrop = in.lastDrop
+	s.Conditions = in.standing()
 	return s
 }
 

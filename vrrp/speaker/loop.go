@@ -33,6 +33,7 @@ type loop struct {
 	queue   deadlines
 	changed []*instance // to be published
 	leaving []*instance // no longer wanted, but not succeeded yet
+	swept   time.Time   // when conditions were last looked through
 	told    bool        // whether a link is up is known
 
 	departed []chan struct{} // to be closed when leaving is empty
@@ -122,17 +123,29 @@ func (l *loop) hear(now time.Time, packets []packet) {
 		}
 		in := l.byVRID[p.message[1]]
 		in.counters.received.Add(1)
-		drop := l.screen(in, p)
+		drop, raised := l.screen(in, p), in.raised
 		if drop == vrrp.DropNone {
 			var advert vrrp.Advertisement
 			if advert, drop = vrrp.Parse(p.message, p.src, p.dst); drop == vrrp.DropNone {
-				drop = l.step(now, in, vrrp.Received{Src: p.src, Advert: advert}).Drop
+				rx := vrrp.Received{Src: p.src, Advert: advert}
+				drop = l.receive(now, in, rx)
+				l.judge(now, in, rx, drop)
 			}
 		}
 		if drop != vrrp.DropNone {
-			l.dropped(now, in, drop, p)
+			l.dropped(now, in, drop, p, in.raised > raised)
 		}
 	}
+}
+
+// receive steps in with an advertisement, unless its list of addresses is to be ours
+// and is not.
+func (l *loop) receive(now time.Time, in *instance, rx vrrp.Received) vrrp.Drop {
+	if in.want.Strict && rx.Advert.Version == in.want.Version && !vrrp.SameAddresses(rx.Advert.Addresses, in.want.Addresses) &&
+		(rx.Advert.Version == vrrp.V3 || rx.Advert.Priority != vrrp.PriorityOwner) {
+		return vrrp.DropAddresses
+	}
+	return l.step(now, in, rx).Drop
 }
 
 // screen checks what the IP header says against what the router is set to.
@@ -159,10 +172,10 @@ func (l *loop) screen(in *instance, p packet) vrrp.Drop {
 }
 
 // dropped counts a drop, and says so the first time unless it is part of an
-// ordinary election.
-func (l *loop) dropped(now time.Time, in *instance, drop vrrp.Drop, p packet) {
+// ordinary election, or said already as a condition.
+func (l *loop) dropped(now time.Time, in *instance, drop vrrp.Drop, p packet, said bool) {
 	first := in.dropped(now, drop, p.src)
-	if !first || drop == vrrp.DropPriority || drop == vrrp.DropNotRunning {
+	if !first || said || drop == vrrp.DropPriority || drop == vrrp.DropNotRunning {
 		return
 	}
 	l.log.add(now, slog.LevelWarn, "advertisement dropped, the first for this reason",
@@ -237,6 +250,7 @@ func (l *loop) change(in *instance) {
 // before anybody acts upon it.
 func (l *loop) finish(now time.Time) {
 	l.flush(now)
+	l.sweep(now)
 	for _, in := range l.changed {
 		l.ring = in.publish() || l.ring
 	}

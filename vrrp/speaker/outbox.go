@@ -71,6 +71,7 @@ func (l *loop) sent(now time.Time, in *instance, err error) {
 		in.counters.sent.Add(1)
 		if s := in.router.Status(); s.State == vrrp.StateMaster && !s.Leaving {
 			in.reign.Sent(now, in.config.Interval)
+			in.rivals.Hear(in.config.Primary)
 		}
 	}
 	if text == in.refused {

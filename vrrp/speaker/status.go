@@ -15,6 +15,8 @@ type Status struct {
 	Unicast  bool        // sends to peers, not to the multicast group
 	Counters Counters
 	LastDrop LastDrop
+	// Conditions are what is not as it should be between this router and others.
+	Conditions []Condition
 	vrrp.Status
 }
 
