@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/vrrp"
+	"github.com/understudy-ha/understudy/vrrp/notify"
 )
 
 // DefaultSocket is the control socket of a configuration that names none.
@@ -42,6 +43,7 @@ type VirtualRouter struct {
 	Strict       bool         // an advertisement with another list of addresses is dropped
 	AnyChecksum  bool         // version 3 over IPv4 without the pseudo header is heard, too
 	Group        string       // name of the group that it is in; empty: none
+	Notify       []notify.Target
 
 	// PreemptWhenReady holds preemption back until this director is ready to
 	// serve, ReadyLimit at most.

@@ -2,12 +2,14 @@ package configs
 
 import (
 	"github.com/understudy-ha/understudy/vrrp"
+	"github.com/understudy-ha/understudy/vrrp/notify"
 )
 
 // Group is a [[group]]: virtual routers that change state together.
 type Group struct {
 	Name    string
 	Members []string // names of virtual routers
+	Notify  []notify.Target
 }
 
 // buildGroups reads every [[group]]. The virtual routers must have been read.
@@ -16,7 +18,7 @@ func (b *builder) buildGroups() {
 	taken := map[string]where{}
 	for _, r := range b.groups {
 		b.unique(r, names)
-		g := Group{Name: r.text("name")}
+		g := Group{Name: r.text("name"), Notify: b.notifyTargets(r)}
 		first := -1 // of the members, among the virtual routers
 		for _, e := range r.list("vrrp") {
 			i := b.routerIndex(e.text)

@@ -77,7 +77,7 @@ func (d documented) tables(path string, schema []key, ts []map[string]any, ps []
 		}
 		line := ps[first].key(k.name).line
 		d.defaults(name, k, ts[first][k.name], line)
-		if k.keys != nil {
+		if k.keys != nil && name != "group.notify" { // which is said once, in vrrp.notify
 			d.tables(name, k.keys, below, places)
 		}
 	}

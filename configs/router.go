@@ -52,6 +52,7 @@ func (b *builder) buildRouters() {
 			Source:           b.source(r, addresses),
 			PreemptWhenReady: r.text("preempt_when") == "ready" || !r.given("preempt_when") && b.director.table("sync") != nil,
 			ReadyLimit:       r.duration("ready_limit"),
+			Notify:           b.notifyTargets(r),
 		}
 		router.Config.Addresses = b.advertised(r, addresses)
 		router.UnicastPeers = b.peers(r, router)

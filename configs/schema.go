@@ -1,6 +1,10 @@
 package configs
 
-import "time"
+import (
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp/notify"
+)
 
 // kind is the type of a key's value.
 type kind uint8
@@ -133,14 +137,27 @@ var vrrpKeys = []key{
 	}},
 	{name: "accept", kind: boolean, fallback: true, later: remove},
 	{name: "virtual_mac", kind: boolean, fallback: false, later: remove},
-	{name: "notify", kind: tables, later: "remove it, and follow the log or understudy status --json"},
+	{name: "notify", kind: tables, keys: notifyKeys},
 	{name: "track", kind: tables, later: remove},
 }
 
 var groupKeys = []key{
 	{name: "name", kind: text, required: true},
 	{name: "vrrp", kind: list, required: true, min: 1, max: maxGroup},
+	{name: "notify", kind: tables, keys: notifyKeys},
 }
+
+var notifyKeys = []key{
+	{name: "on", kind: list, fallback: []string{"master", "backup", "fault", "stop"}, choice: []string{"master", "backup", "fault", "stop"}, min: 1, max: 4},
+	{name: "command", kind: list, derived: oneTarget, min: 1, max: 64},
+	{name: "fifo", kind: text, derived: oneTarget},
+	{name: "url", kind: text, derived: oneTarget, secret: true},
+	{name: "user", kind: text, derived: "nobody if the daemon is root, else its own user"},
+	{name: "timeout", kind: length, fallback: notify.DefaultTimeout, min: ms(100), max: sec(300), step: time.Millisecond},
+}
+
+// oneTarget is what a notification must have one of.
+const oneTarget = "one of command, fifo and url is required"
 
 // futureChecks are the types of check that this version does not have.
 var futureChecks = []string{"tls", "dns", "smtp", "udp", "ping", "grpc", "command", "file"}

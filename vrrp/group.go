@@ -148,20 +148,20 @@ func (g *Group) farewell() bool {
 // Leading reports whether the members are to be master.
 func (g *Group) Leading() bool { return g.leading }
 
-// State returns the state of the group as a whole: fault if a member cannot take
-// part, master while the members are to be, init while one is, otherwise backup.
+// State returns the state of the group as a whole: fault if a member is in fault,
+// init while one is, master when all are, otherwise backup.
 func (g *Group) State() State {
-	state := StateBackup
+	var count [StateFault + 1]int
 	for i := range g.members {
-		switch g.members[i].State {
-		case StateFault:
-			return StateFault
-		case StateInit:
-			state = StateInit
-		}
+		count[g.members[i].State]++
 	}
-	if state == StateBackup && g.leading {
-		return StateMaster
+	switch {
+	case count[StateFault] > 0:
+		return StateFault
+	case count[StateInit] > 0:
+		return StateInit
+	case count[StateBackup] > 0:
+		return StateBackup
 	}
-	return state
+	return StateMaster
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/understudy-ha/understudy/director/sysctl"
 	"github.com/understudy-ha/understudy/garp"
 	"github.com/understudy-ha/understudy/health"
+	"github.com/understudy-ha/understudy/vrrp/notify"
 	"github.com/understudy-ha/understudy/vrrp/reign"
 )
 
@@ -37,6 +38,7 @@ type daemon struct {
 	started time.Time
 
 	links     *link.Watcher
+	notifier  *notify.Notifier
 	elections *elections
 	monitor   *health.Monitor
 	addresses *addr.Table
@@ -70,6 +72,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		file: file, log: log, level: level, started: time.Now(),
 		links:     link.New(log),
 		announcer: garp.New(garp.Options{Log: log}),
+		notifier:  notify.New(notify.Options{Log: log}),
 		watcher:   garp.NewWatcher(garp.WatcherOptions{Log: log}),
 		inherits:  h, replaced: make(chan struct{}),
 	}
@@ -95,7 +98,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	}
 	d.tuning = newTuning(d.table, sysctl.New(sysctl.Options{Log: log}), log)
 	ledger := strings.TrimSuffix(config.Socket, filepath.Ext(config.Socket))
-	d.elections = newElections(d.links, log, func() {
+	d.elections = newElections(d.links, d.notifier, log, func() {
 		d.director.RingAddresses()
 		d.sync.Ring()
 	})
@@ -135,6 +138,9 @@ func (d *daemon) hardware(name string) string {
 
 // needs reports what the configuration needs of the kernel and cannot have.
 func (d *daemon) needs(c *configs.Config) error {
+	if err := notify.Check(hearers(c)); err != nil {
+		return err
+	}
 	if len(c.Director.Services) == 0 && !c.Director.Exclusive {
 		return nil
 	}
@@ -151,6 +157,7 @@ func (d *daemon) set(c *configs.Config) {
 	d.tuning.set(c)
 	d.monitor.Set(checks(c))
 	d.sync.Set(syncConfig(c)) // before who asks it whether to wait
+	d.notifier.Set(hearers(c))
 	// Before the director: no role of a virtual router must be taken for that of
 	// another one which has its name now.
 	d.elections.set(c.Routers, c.Groups)
@@ -173,8 +180,8 @@ func checks(c *configs.Config) []health.Check {
 func (d *daemon) reload(context.Context) error {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
-	notify(d.log, sd.SdNotifyReloading+"\n"+sd.SdNotifyMonotonicUsec())
-	defer notify(d.log, sd.SdNotifyReady)
+	tellManager(d.log, sd.SdNotifyReloading+"\n"+sd.SdNotifyMonotonicUsec())
+	defer tellManager(d.log, sd.SdNotifyReady)
 	c, err := configs.Load(d.file)
 	if err == nil {
 		err = d.unchangeable(c)
@@ -235,6 +242,9 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	parts.Go(func() error { return d.tuning.run(stopping) })
 	parts.Go(func() error { return d.announcer.Run(stopping) })
 	parts.Go(func() error { return d.watcher.Run(stopping) })
+	telling, stopTelling := context.WithCancel(alive)
+	cancels = append(cancels, stopTelling)
+	parts.Go(func() error { return d.notifier.Run(telling) })
 
 	electing, stopElections := context.WithCancel(alive)
 	cancels = append(cancels, stopElections)
@@ -264,7 +274,7 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	config, _, _ := d.running()
 	d.log.Info("started", "version", version(), "config", d.file,
 		"virtual_routers", len(config.Routers), "services", len(config.Director.Services))
-	notify(d.log, sd.SdNotifyReady)
+	tellManager(d.log, sd.SdNotifyReady)
 	// A stop waits for no reload: a file may be on a server that does not answer.
 	listening, deafen := context.WithCancel(ctx)
 	defer deafen()
@@ -281,10 +291,11 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	case <-partsCtx.Done(): // a part has failed; the others stop cleanly
 	}
 	deafen()
-	notify(d.log, sd.SdNotifyStopping)
+	tellManager(d.log, sd.SdNotifyStopping)
 	d.handOver(alive)
 	stopElections()
 	<-elected
+	stopTelling() // what is queued by now is still told
 	stopDirector()
 	<-directed
 	stop()

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/configs"
 	"github.com/understudy-ha/understudy/director/link"
 	"github.com/understudy-ha/understudy/vrrp"
+	"github.com/understudy-ha/understudy/vrrp/notify"
 	"github.com/understudy-ha/understudy/vrrp/reign"
 	"github.com/understudy-ha/understudy/vrrp/speaker"
 )
@@ -19,9 +20,10 @@ import (
 // elections runs one speaker per interface and address family that has virtual
 // routers.
 type elections struct {
-	links *link.Watcher
-	log   *slog.Logger
-	bell  func()
+	links    *link.Watcher
+	log      *slog.Logger
+	bell     func()
+	notifier *notify.Notifier
 	// ready reports whether a virtual router that waits for it, for so long at
 	// most, may preempt. Nil: it may.
 	ready func(limit time.Duration) bool
@@ -87,9 +89,9 @@ type election struct {
 	ended   chan struct{}
 }
 
-func newElections(links *link.Watcher, log *slog.Logger, bell func()) *elections {
+func newElections(links *link.Watcher, notifier *notify.Notifier, log *slog.Logger, bell func()) *elections {
 	return &elections{
-		links: links, log: log, bell: bell,
+		links: links, notifier: notifier, log: log, bell: bell,
 		news: make(chan struct{}, 1), speakers: map[seat]*election{}, groups: map[string]*group{}, handed: map[string]handover{},
 	}
 }
@@ -131,7 +133,7 @@ func (e *elections) regroup(groups []configs.Group) {
 	for _, g := range groups {
 		one := old[g.Name]
 		if one == nil || !slices.Equal(one.members, g.Members) {
-			one = &group{members: g.Members, speaker: speaker.NewGroup(len(g.Members), e.bell)}
+			one = &group{members: g.Members, speaker: speaker.NewGroup(len(g.Members), e.groupChanged(g.Name))}
 		}
 		e.groups[g.Name] = one
 	}
@@ -216,7 +218,7 @@ func (e *elections) apply(all map[string]sway) (ended []*election, departed []<-
 	for at, list := range bySeat {
 		one, ok := e.speakers[at]
 		if !ok {
-			one = &election{speaker: speaker.New(at.link, speaker.Options{Log: e.log, Bell: e.bell, IPv6: at.ipv6, Reigns: e.reigns}), ended: make(chan struct{})}
+			one = &election{speaker: speaker.New(at.link, speaker.Options{Log: e.log, Bell: e.bell, IPv6: at.ipv6, Reigns: e.reigns, Transition: e.changed}), ended: make(chan struct{})}
 			e.speakers[at] = one
 		}
 		gone := one.speaker.Set(list)

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/configs"
 	"github.com/understudy-ha/understudy/director/link"
 	"github.com/understudy-ha/understudy/vrrp"
+	"github.com/understudy-ha/understudy/vrrp/notify"
 )
 
 func virtualRouter(name, link string, vrid uint8) configs.VirtualRouter {
@@ -25,7 +26,7 @@ func virtualRouter(name, link string, vrid uint8) configs.VirtualRouter {
 func TestRolesAreOfThePlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
-		e := newElections(link.New(log), log, nil)
+		e := newElections(link.New(log), notify.New(notify.Options{}), log, nil)
 		e.set([]configs.VirtualRouter{virtualRouter("a", "eth0", 51), virtualRouter("b", "eth0", 52), virtualRouter("c", "eth1", 51)}, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)

@@ -137,9 +137,9 @@ func newLogger(w io.Writer, c *configs.Config, level slog.Leveler) *slog.Logger 
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// notify tells the service manager, if there is one; it is never worth more
+// tellManager tells the service manager, if there is one; it is never worth more
 // than a line in the log.
-func notify(log *slog.Logger, state string) {
+func tellManager(log *slog.Logger, state string) {
 	if _, err := sd.SdNotify(false, state); err != nil {
 		log.Warn("service manager not told", "state", state, "err", err)
 	}

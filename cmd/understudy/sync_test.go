@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/director/connsync"
 	"github.com/understudy-ha/understudy/director/ipvs/genl"
 	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/vrrp/notify"
 )
 
 // TestHoldUntilReady: routers that wait for readiness are held until it is there,
@@ -27,7 +28,7 @@ import (
 func TestHoldUntilReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
-		e := newElections(link.New(log), log, nil)
+		e := newElections(link.New(log), notify.New(notify.Options{}), log, nil)
 		var ready atomic.Bool
 		begin := time.Now()
 		e.ready = func(limit time.Duration) bool { return ready.Load() || time.Since(begin) >= limit }

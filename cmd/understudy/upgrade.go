@@ -162,7 +162,7 @@ func (d *daemon) upgrade(ctx context.Context) (upgradeReply, error) {
 	}
 	took := time.Since(began)
 	d.replacement = next.cmd.Process.Pid
-	notify(d.log, fmt.Sprintf("MAINPID=%d\n%s", d.replacement, sd.SdNotifyReady))
+	tellManager(d.log, fmt.Sprintf("MAINPID=%d\n%s", d.replacement, sd.SdNotifyReady))
 	if err := d.inherits.tellSupervisor(d.replacement); err != nil {
 		d.log.Error("supervisor not told of the process that follows", "pid", d.replacement, "err", err)
 	}

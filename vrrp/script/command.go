@@ -96,7 +96,8 @@ func (c Command) unstarted(who account, err error) error {
 }
 
 // start starts cmd from a thread whose children begin with an ordinary priority,
-// whatever that of the daemon: a program must not compete with the election. The
+// whatever that of the daemon: a program must not compete with the election; and
+// without the capabilities that a daemon that is not root was given (ambient). The
 // thread ends with the goroutine, as it is locked.
 func start(cmd *exec.Cmd) error {
 	started := make(chan error, 1)
@@ -106,6 +107,7 @@ func start(cmd *exec.Cmd) error {
 			attr.Flags |= unix.SCHED_FLAG_RESET_ON_FORK
 			_ = unix.SchedSetAttr(0, attr, 0) // at worst the program keeps our priority
 		}
+		_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) // fails before Linux 4.3, which has none
 		started <- cmd.Start()
 	}()
 	return <-started

@@ -13,12 +13,13 @@ type Group struct {
 	mu      sync.Mutex
 	group   vrrp.Group
 	wake    []func() // of the speaker that drives each member; nil: none does yet
-	changed func()
+	changed func(from, to vrrp.State)
 }
 
 // NewGroup returns a group of n virtual routers that is not led by anybody. It calls
-// changed, which must not block, when the state of the group may have changed.
-func NewGroup(n int, changed func()) *Group {
+// changed, which must not block, when the state of the group as a whole has changed,
+// in order.
+func NewGroup(n int, changed func(from, to vrrp.State)) *Group {
 	g := &Group{wake: make([]func(), n), changed: changed}
 	g.group.Size(n)
 	return g
@@ -42,7 +43,9 @@ func (g *Group) report(place int, m vrrp.Member, wake func()) {
 	g.wake[place] = wake
 	before := g.group.State()
 	news := g.group.Report(place, m)
-	changed := g.group.State() != before
+	if after := g.group.State(); after != before {
+		g.changed(before, after)
+	}
 	var all []func()
 	if news {
 		all = append(all, g.wake...)
@@ -52,9 +55,6 @@ func (g *Group) report(place int, m vrrp.Member, wake func()) {
 		if f != nil {
 			f()
 		}
-	}
-	if changed {
-		g.changed()
 	}
 }
 

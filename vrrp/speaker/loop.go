@@ -208,7 +208,7 @@ func (l *loop) step(now time.Time, in *instance, ev vrrp.Event) vrrp.Output {
 	return out
 }
 
-// announce logs a transition.
+// announce tells of a transition.
 func (l *loop) announce(now time.Time, in *instance, out vrrp.Output, after vrrp.Status) {
 	attrs := []slog.Attr{
 		slog.String("vrrp", in.want.Name), slog.Int("vrid", int(in.want.VRID)),
@@ -219,6 +219,10 @@ func (l *loop) announce(now time.Time, in *instance, out vrrp.Output, after vrrp
 		attrs = append(attrs, slog.String("master", after.Master.String()), slog.Int("master_priority", int(after.MasterPriority)))
 	}
 	l.log.add(now, slog.LevelInfo, "transition", attrs...)
+	l.s.told(Transition{
+		Router: in.want.Name, VRID: in.want.VRID, Link: l.s.link,
+		From: out.From, To: out.To, Reason: out.Reason, Priority: in.config.Priority, At: now,
+	})
 }
 
 // schedule puts the deadline of in into the heap.

@@ -61,10 +61,24 @@ type Options struct {
 	// Reigns, unless it is nil, keeps what the process after this one must know to
 	// go on as master, and knows what the one before it has left.
 	Reigns *reign.Log
+	// Transition is called from Run with every change of state of a virtual router, in
+	// order. It must not block. Nil means nobody listens.
+	Transition func(Transition)
 	// Bell is called after Status has changed in name, state, reason, epoch or
 	// Settled, and after what follows from that has been sent. It must not
 	// block. Nil means nobody listens.
 	Bell func()
+}
+
+// Transition is a change of state of one virtual router.
+type Transition struct {
+	Router   string
+	VRID     uint8
+	Link     string
+	From, To vrrp.State
+	Reason   vrrp.Reason
+	Priority uint8
+	At       time.Time
 }
 
 // Speaker drives the virtual routers of one link over IPv4.
@@ -72,6 +86,7 @@ type Speaker struct {
 	link   string
 	log    *slog.Logger
 	bell   func()
+	told   func(Transition)
 	ipv6   bool
 	reigns *reign.Log
 	open   func(index int) (conn, error)
@@ -103,10 +118,14 @@ func New(name string, opts Options) *Speaker {
 		link:   name,
 		log:    opts.Log.With("interface", name),
 		bell:   opts.Bell,
+		told:   opts.Transition,
 		ipv6:   opts.IPv6,
 		reigns: opts.Reigns,
 		open:   open4,
 		wake:   make(chan struct{}, 1),
+	}
+	if s.told == nil {
+		s.told = func(Transition) {}
 	}
 	if s.bell == nil {
 		s.bell = func() {}
