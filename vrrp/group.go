@@ -41,6 +41,7 @@ type Group struct {
 type groupMember struct {
 	Member
 	joined uint64 // the last reign in which it was master
+	advice Advice // before what is reported
 }
 
 // Size makes the group one of n members, which are not Ready. It forgets everything
@@ -52,18 +53,21 @@ func (g *Group) Size(n int) {
 }
 
 // Report tells the state of a member, counted from 0. It returns whether another
-// member has to be advised anew.
+// member has to look at its advice again.
 func (g *Group) Report(i int, m Member) (news bool) {
 	if g.members[i].Member == m {
 		return false
 	}
+	for j := range g.members {
+		g.members[j].advice = g.Advise(j)
+	}
 	g.members[i].Member = m
-	leading := g.leading
 	g.decide()
 	for j := range g.members {
-		news = news || j != i && g.Advise(j) != AdviceNone
+		now := g.Advise(j)
+		news = news || j != i && (now != g.members[j].advice || now != AdviceNone)
 	}
-	return news || leading != g.leading
+	return news
 }
 
 // decide follows the states of the members.

@@ -301,3 +301,27 @@ func (d *Director) Saved() string {
 	d.tb.Helper()
 	return d.Node.MustRun("ipvsadm", "-Sn")
 }
+
+// Alone returns a director on a host of a lab without a site, with that
+// configuration, to which [director] is added.
+func Alone(tb lab.TB, l *lab.Lab, n *lab.Node, config string) *Director {
+	tb.Helper()
+	d := &Director{Node: n, tb: tb, site: &Site{Lab: l, tb: tb}}
+	d.socket = l.Dir() + "/" + n.Name + ".sock"
+	d.Write(fmt.Sprintf("[director]\nrouter_id = %q\nstate = %q\n[director.log]\nlevel = \"debug\"\n[director.api]\nsocket = %q\n%s",
+		n.Name, l.Dir()+"/"+n.Name+".state", d.socket, config))
+	return d
+}
+
+// Takeovers returns how often each virtual router has become master, by its name.
+func (d *Director) Takeovers() string {
+	s, err := d.Status()
+	if err != nil {
+		return err.Error()
+	}
+	text := ""
+	for _, r := range s.Routers {
+		text += fmt.Sprintf("%s:%d ", r.Name, r.Takeovers)
+	}
+	return text
+}

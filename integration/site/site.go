@@ -212,6 +212,7 @@ func (s *Site) Config(i int) string {
 	router("web", "eth0", 51, o.Addresses)
 	if o.Forward == "nat" {
 		router("inside", "eth1", 52, []string{InsideVIP + "/24"})
+		b.WriteString("\n[[group]]\nname = \"both\"\nvrrp = [\"web\", \"inside\"]\n")
 	}
 	if !o.NoServices {
 		s.service(&b, "web", "tcp", 80, s.ServerPort(), "")
