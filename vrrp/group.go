@@ -79,7 +79,7 @@ func (g *Group) decide() {
 		if g.leading && master {
 			m.joined = g.reign
 		}
-		given = given || m.joined == g.reign && !master
+		given = given || m.joined == g.reign && m.State != StateMaster
 		all = all && m.Ready && (m.Wants || master)
 	}
 	switch {
