@@ -130,6 +130,7 @@ func (d *Director) client() *http.Client {
 
 // Status is the part of the daemon's status that sites are judged by.
 type Status struct {
+	PID     int `json:"pid"`
 	Routers []struct {
 		Name      string    `json:"name"`
 		State     string    `json:"state"`
