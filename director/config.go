@@ -21,6 +21,8 @@ type VirtualRouter struct {
 	Link      string
 	Addresses []netip.Prefix // address with its prefix length, host bits kept
 	Announce  garp.Schedule
+	Routes    []Route
+	Rules     []Rule
 }
 
 // Service is a virtual service and its real servers. Several keys are a group:

@@ -36,6 +36,21 @@ func (r Role) String() string {
 	return "role " + strconv.Itoa(int(r))
 }
 
+// verdict is that on all that a virtual router in this role has in the kernel.
+func (r Role) verdict() (Intent, Reason) {
+	switch r {
+	case RoleMaster:
+		return Hold, ReasonMaster
+	case RoleBackup:
+		return Absent, ReasonBackup
+	case RoleFault:
+		return Absent, ReasonFault
+	case RoleYielding:
+		return Keep, ReasonYielding
+	}
+	return Keep, ReasonUnsettled
+}
+
 // RoleState is the current role of a virtual router.
 type RoleState struct {
 	Role  Role
@@ -144,19 +159,20 @@ type Want[V comparable] struct {
 	Name   string // of the virtual router or service that it belongs to
 }
 
-// Desired is the verdict on every address that a configuration names. What it
-// does not name is not wanted.
+// Desired is the verdict on every address, route and rule that a configuration
+// names. What it does not name is not wanted.
 type Desired struct {
 	Addresses map[AddrKey]Want[AddrSpec]
 	Claims    map[AddrKey]garp.Claim // of the addresses to hold
+	Routing   map[RoutingKey]Want[RoutingSpec]
 }
 
-// Plan decides on every address that config names. It is pure and total: a
-// virtual router missing from roles counts as RoleUnknown, and an address that
-// is named twice gets the stronger intent, or else the first one.
+// Plan decides on every address, route and rule that config names. It is pure and
+// total: a virtual router missing from roles counts as RoleUnknown, and an object
+// that is named twice gets the stronger intent, or else the first one.
 func Plan(config Config, roles map[string]RoleState) Desired {
 	addresses, claims := planAddresses(config, roles)
-	return Desired{Addresses: addresses, Claims: claims}
+	return Desired{Addresses: addresses, Claims: claims, Routing: planRouting(config, roles)}
 }
 
 func planAddresses(config Config, roles map[string]RoleState) (map[AddrKey]Want[AddrSpec], map[AddrKey]garp.Claim) {
@@ -165,18 +181,7 @@ func planAddresses(config Config, roles map[string]RoleState) (map[AddrKey]Want[
 	for _, r := range config.Routers {
 		state := roles[r.Name]
 		want := Want[AddrSpec]{Spec: AddrSpec{Ours: true}, Name: r.Name}
-		switch state.Role {
-		case RoleMaster:
-			want.Intent, want.Reason = Hold, ReasonMaster
-		case RoleBackup:
-			want.Intent, want.Reason = Absent, ReasonBackup
-		case RoleFault:
-			want.Intent, want.Reason = Absent, ReasonFault
-		case RoleYielding:
-			want.Intent, want.Reason = Keep, ReasonYielding
-		default:
-			want.Intent, want.Reason = Keep, ReasonUnsettled
-		}
+		want.Intent, want.Reason = state.Role.verdict()
 		for _, p := range r.Addresses {
 			key := AddrKey{Link: r.Link, Prefix: p}
 			if old, ok := wants[key]; ok && old.Intent >= want.Intent {

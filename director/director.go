@@ -16,7 +16,8 @@ const (
 	defaultResync = 2 * time.Second
 	firstRetry    = 100 * time.Millisecond
 	lastRetry     = 5 * time.Second
-	farewell      = 5 * time.Second // for each lane to remove what is ours
+	farewell      = 5 * time.Second        // for each lane to remove what is ours
+	routesFirst   = 250 * time.Millisecond // of it, in which the addresses wait for the routes
 )
 
 // Announcer tells the neighbours about addresses. Set replaces what it is to
@@ -28,8 +29,9 @@ type Announcer interface {
 // Options are what a Director works with.
 type Options struct {
 	Addresses Table[AddrKey, AddrSpec]
-	IPVS      Balancer  // nil: services cannot be had; not used while there are none
-	Announcer Announcer // nil: nobody is told
+	Routes    Table[RoutingKey, RoutingSpec] // nil: routes and rules cannot be had
+	IPVS      Balancer                       // nil: services cannot be had; not used while there are none
+	Announcer Announcer                      // nil: nobody is told
 
 	// Roles and Health report the present state without blocking, from any
 	// goroutine. A virtual router that is not in the map is RoleUnknown.
@@ -62,6 +64,7 @@ type Director struct {
 	options   Options
 	config    atomic.Pointer[Config]
 	addresses *lane[AddrKey, AddrSpec]
+	routes    *lane[RoutingKey, RoutingSpec]
 	entries   *entryLane
 }
 
@@ -88,6 +91,9 @@ func New(o Options) *Director {
 	}
 	d := &Director{options: o}
 	d.addresses = newLane(addressKind(), o.Addresses, d.addressRules(), o.Resync, o.Log.With("lane", "addresses"))
+	d.routes = newLane(routingKind(), o.Routes, &routingRules{director: d, left: true}, o.Resync, o.Log.With("lane", "routes"))
+	// A route may need its address, or a network that comes with one.
+	d.addresses.moved = d.routes.ring
 	d.entries = newEntryLane(o, o.Log.With("lane", "ipvs"))
 	return d
 }
@@ -110,7 +116,8 @@ func (d *Director) RingCheck(c health.Check) {
 }
 
 // RingAddresses tells the lane of the addresses that a role has changed, or the
-// kernel's addresses have. No service depends on either.
+// kernel's addresses have. The lane of the routes is told after it has looked. No
+// service depends on either.
 func (d *Director) RingAddresses() { d.addresses.ring() }
 
 // Attend has a service looked at and returns when the kernel holds what it
@@ -131,22 +138,32 @@ func (d *Director) Loaded() bool {
 	return d.entries.loaded && d.entries.next == nil
 }
 
-// Run keeps the kernel in shape until ctx ends; then it removes our addresses,
-// after them our services, within 5 s each, and returns what could not be
-// removed.
+// Run keeps the kernel in shape until ctx ends; then it removes our routes and
+// rules, after them our addresses, after these our services, within 5 s each, and
+// returns what could not be removed. Addresses that nobody wants do more harm
+// than routes: they wait for routes that cannot be removed 250 ms at most.
 func (d *Director) Run(ctx context.Context) error {
-	stopped := make(chan error, 1) // of the lane of the addresses
 	var wg sync.WaitGroup
+	var lost [2]error
+	routed := make(chan struct{})
+	wg.Go(func() {
+		defer close(routed)
+		d.routes.run(ctx)
+		lost[0] = d.leave(ctx, d.routes.withdraw)
+	})
 	wg.Go(func() {
 		d.addresses.run(ctx)
-		stopped <- d.leave(ctx, d.addresses.withdraw)
+		select {
+		case <-routed:
+		case <-time.After(routesFirst):
+		}
+		lost[1] = d.leave(ctx, d.addresses.withdraw)
 	})
 	d.entries.run(ctx)
 	// The services go after the addresses: while a client can reach us, there
 	// is something that answers.
-	err := <-stopped
 	wg.Wait()
-	return errors.Join(err, d.leave(ctx, d.entries.withdraw))
+	return errors.Join(lost[0], lost[1], d.leave(ctx, d.entries.withdraw))
 }
 
 // leave runs withdraw with the time that it has.

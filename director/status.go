@@ -38,8 +38,10 @@ type Counter interface {
 // Status is what a Director knows at one moment.
 type Status struct {
 	Addresses   []AddressStatus // in the order of AddrKey.Compare
+	Routing     []RoutingStatus // in the order of RoutingKey.Compare
 	Services    []ServiceStatus // in the order of the configuration
 	AddressLane LaneStatus
+	RouteLane   LaneStatus
 	IPVSLane    LaneStatus
 	CountersErr string // why there are no counters; empty if there are or none are needed
 }
@@ -57,6 +59,18 @@ type LaneStatus struct {
 // AddressStatus is one address of the configuration.
 type AddressStatus struct {
 	Key    AddrKey
+	Router string // the virtual router's name
+	Intent Intent
+	Reason Reason
+	Held   bool // the kernel holds it
+	Ours   bool // with our tag
+	Err    string
+}
+
+// RoutingStatus is one route or rule of the configuration.
+type RoutingStatus struct {
+	Key    RoutingKey
+	Want   RoutingSpec
 	Router string // the virtual router's name
 	Intent Intent
 	Reason Reason
@@ -100,6 +114,7 @@ type ServerStatus struct {
 func (d *Director) Status(ctx context.Context) Status {
 	var s Status
 	s.Addresses, s.AddressLane = d.addressStatus()
+	s.Routing, s.RouteLane = d.routingStatus()
 	var counters map[Key]Counters
 	if c, ok := d.options.IPVS.(Counter); ok && d.entries.holds() {
 		var err error
@@ -126,6 +141,20 @@ func (d *Director) addressStatus() ([]AddressStatus, LaneStatus) {
 		list = append(list, AddressStatus{
 			Key: k, Router: w.Name, Intent: w.Intent, Reason: w.Reason,
 			Held: held, Ours: have.Ours, Err: text(v.failed[k]),
+		})
+	}
+	return list, v.lane
+}
+
+func (d *Director) routingStatus() ([]RoutingStatus, LaneStatus) {
+	v := d.routes.snapshot()
+	var list []RoutingStatus
+	for _, k := range slices.SortedFunc(maps.Keys(v.want), RoutingKey.Compare) {
+		w := v.want[k]
+		have, held := v.held[k]
+		list = append(list, RoutingStatus{
+			Key: k, Want: w.Spec, Router: w.Name, Intent: w.Intent, Reason: w.Reason,
+			Held: held && have.Satisfies(w.Spec), Ours: have.Ours, Err: text(v.failed[k]),
 		})
 	}
 	return list, v.lane

@@ -22,6 +22,7 @@ var packages = map[string]string{
 	"director/ipvs":          "^TestKernel",
 	"director/link":          "^TestNetns",
 	"director/oracle":        "^TestKernel",
+	"director/route":         "^TestNetns",
 	"director/sysctl":        "^TestKernel",
 	"garp":                   "^TestNetns",
 	"vrrp/speaker":           "^TestNetns",

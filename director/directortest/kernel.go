@@ -15,6 +15,7 @@ import (
 type (
 	AddressChange = director.Change[director.AddrKey, director.AddrSpec]
 	EntryChange   = director.Change[director.Key, director.Spec]
+	RoutingChange = director.Change[director.RoutingKey, director.RoutingSpec]
 )
 
 // Kernel is a model of the tables of one network namespace, and of the files
@@ -28,11 +29,14 @@ type Kernel struct {
 	count map[director.Key]director.Counters // of servers; others have none
 	files files
 
+	routing map[director.RoutingKey]director.RoutingSpec
+
 	faults *rand.Rand // nil: none
 	oneIn  int
 
 	addressJournal []AddressChange
 	entryJournal   []EntryChange
+	routingJournal []RoutingChange
 }
 
 // files are the contents of the ledgers.
@@ -49,6 +53,8 @@ func NewKernel(tags bool) *Kernel {
 		addrs: map[director.AddrKey]director.AddrSpec{},
 		table: map[director.Key]director.Spec{},
 		count: map[director.Key]director.Counters{},
+
+		routing: map[director.RoutingKey]director.RoutingSpec{},
 	}
 }
 
@@ -99,10 +105,10 @@ func (k *Kernel) EntryJournal() []EntryChange {
 func (k *Kernel) ByHand(f func(h Hand)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	a, e, faults := k.addressJournal, k.entryJournal, k.faults
+	a, e, r, faults := k.addressJournal, k.entryJournal, k.routingJournal, k.faults
 	k.faults = nil
 	f(Hand{k})
-	k.addressJournal, k.entryJournal, k.faults = a, e, faults
+	k.addressJournal, k.entryJournal, k.routingJournal, k.faults = a, e, r, faults
 }
 
 // Hand is an operator at work.
@@ -216,6 +222,7 @@ func (k *Kernel) deleteAddress(key director.AddrKey) error {
 			k.addressJournal = append(k.addressJournal, AddressChange{Op: director.Delete, Key: o, Old: k.addrs[o]})
 		}
 		delete(k.addrs, o)
+		k.forget(o)
 	}
 	k.order = slices.DeleteFunc(k.order, func(o director.AddrKey) bool { return slices.Contains(gone, o) })
 	return nil

@@ -19,6 +19,20 @@ func TestModelAddresses(t *testing.T) {
 	}
 }
 
+func TestModelRouting(t *testing.T) {
+	directortest.TestRouting(t, "eth0", func(t *testing.T) director.Table[director.RoutingKey, director.RoutingSpec] {
+		k := directortest.NewKernel(true)
+		k.ByHand(func(h directortest.Hand) {
+			for _, a := range []string{"192.0.2.1/24", "2001:db8::1/64", "fe80::2/64"} {
+				if err := h.Address(director.AddrKey{Link: "eth0", Prefix: netip.MustParsePrefix(a)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		return k.Process().Routing()
+	})
+}
+
 func TestModelIPVS(t *testing.T) {
 	directortest.TestIPVS(t, func(*testing.T) director.Table[director.Key, director.Spec] {
 		return directortest.NewKernel(true).Process().IPVS()

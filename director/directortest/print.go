@@ -11,10 +11,19 @@ import (
 	"github.com/understudy-ha/understudy/director"
 )
 
-// String returns the addresses as ip addr shows them and the table as ipvsadm
-// -Sn does.
+// String returns the addresses as ip addr shows them, the routes and rules, and
+// the table as ipvsadm -Sn does.
 func (k *Kernel) String() string {
-	return FormatAddresses(k.Addresses()) + FormatEntries(k.Entries())
+	return FormatAddresses(k.Addresses()) + FormatRouting(k.Routing()) + FormatEntries(k.Entries())
+}
+
+// FormatRouting returns a line for each route and rule, in the order of the keys.
+func FormatRouting(list map[director.RoutingKey]director.RoutingSpec) string {
+	var b strings.Builder
+	for _, k := range slices.SortedFunc(maps.Keys(list), director.RoutingKey.Compare) {
+		fmt.Fprintf(&b, "%v (%v)\n", k, list[k])
+	}
+	return b.String()
 }
 
 // FormatAddresses returns the address lines of ip addr, in the order of the
