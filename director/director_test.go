@@ -57,7 +57,7 @@ func newStage(t *testing.T) *stage {
 	s := &stage{t: t, kernel: directortest.NewKernel(true), roles: map[string]director.RoleState{}}
 	s.process = s.kernel.Process()
 	s.options = director.Options{
-		Addresses: s.process.Addresses(), IPVS: s.process.IPVS(), Announcer: s,
+		Addresses: s.process.Addresses(), Routes: s.process.Routing(), IPVS: s.process.IPVS(), Announcer: s,
 		ServiceLedger: s.process.ServiceLedger(), AddressLedger: s.process.AddressLedger(),
 		Roles: func() map[string]director.RoleState {
 			s.mu.Lock()

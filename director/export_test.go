@@ -9,6 +9,12 @@ func (d *Director) PassAddresses(ctx context.Context) error {
 	return err
 }
 
+// PassRoutes makes one pass of the lane of the routes.
+func (d *Director) PassRoutes(ctx context.Context) error {
+	_, err := d.routes.pass(ctx)
+	return err
+}
+
 // PassEntries makes one pass of the lane of the IPVS table, after the kernel has
 // been listed.
 func (d *Director) PassEntries(ctx context.Context) error {
@@ -24,6 +30,8 @@ func (d *Director) PassEntries(ctx context.Context) error {
 
 // WithdrawAddresses and WithdrawEntries are the ends of the lanes.
 func (d *Director) WithdrawAddresses(ctx context.Context) error { return d.addresses.withdraw(ctx) }
+
+func (d *Director) WithdrawRoutes(ctx context.Context) error { return d.routes.withdraw(ctx) }
 
 func (d *Director) WithdrawEntries(ctx context.Context) error { return d.entries.withdraw(ctx) }
 
