@@ -17,6 +17,9 @@ type routerTables struct {
 	names map[string]where
 	vrids map[vridKey]*record
 	vips  map[vipKey]where
+
+	routes map[director.RouteKey]where
+	rules  map[director.Rule]where
 }
 
 type vridKey struct {
@@ -32,11 +35,13 @@ type vipKey struct {
 
 // buildRouters turns every [[vrrp]] into its two values.
 func (b *builder) buildRouters() {
-	t := routerTables{names: map[string]where{}, vrids: map[vridKey]*record{}, vips: map[vipKey]where{}}
+	t := routerTables{names: map[string]where{}, vrids: map[vridKey]*record{}, vips: map[vipKey]where{},
+		routes: map[director.RouteKey]where{}, rules: map[director.Rule]where{}}
 	for _, r := range b.routers {
 		b.unique(r, t.names)
-		addresses := b.virtualAddresses(r, &t)
+		addresses := b.virtualAddresses(r, "addresses", &t)
 		b.checkLink(r, &t, addresses)
+		all := slices.Concat(addresses, b.virtualAddresses(r, "extra_addresses", &t))
 		router := VirtualRouter{
 			Config: vrrp.Config{
 				Name:         r.text("name"),
@@ -49,21 +54,23 @@ func (b *builder) buildRouters() {
 				Password:     b.password(r),
 			},
 			Link:             r.text("interface"),
-			Source:           b.source(r, addresses),
+			Source:           b.source(r, all),
 			PreemptWhenReady: r.text("preempt_when") == "ready" || !r.given("preempt_when") && b.director.table("sync") != nil,
 			ReadyLimit:       r.duration("ready_limit"),
 			Notify:           b.notifyTargets(r),
 		}
 		router.Config.Addresses = b.advertised(r, addresses)
-		router.UnicastPeers = b.peers(r, router)
+		router.UnicastPeers = b.peers(r, router, all)
 		b.strictness(r, &router)
 		b.checkPreempt(r)
 		b.config.Routers = append(b.config.Routers, router)
 		b.config.Director.Routers = append(b.config.Director.Routers, director.VirtualRouter{
 			Name:      router.Config.Name,
 			Link:      router.Link,
-			Addresses: addresses,
+			Addresses: all,
 			Announce:  b.announce(r.table("garp")),
+			Routes:    b.buildRoutes(r, &t),
+			Rules:     b.buildRules(r, &t),
 		})
 	}
 }
@@ -74,7 +81,7 @@ const maxLink = 15
 
 // checkLink checks the interface, and the VRID on it.
 func (b *builder) checkLink(r *record, t *routerTables, addresses []netip.Prefix) {
-	if !r.good("interface") || !b.checkInterface(r) {
+	if !r.good("interface") || !b.checkInterface(r, "interface") {
 		return
 	}
 	link := r.text("interface")
@@ -91,11 +98,11 @@ func (b *builder) checkLink(r *record, t *routerTables, addresses []netip.Prefix
 
 // checkInterface checks the name of an interface by the rules of the kernel
 // (dev_valid_name in net/core/dev.c).
-func (b *builder) checkInterface(r *record) bool {
-	link := r.text("interface")
+func (b *builder) checkInterface(r *record, key string) bool {
+	link := r.text(key)
 	bad := func(c rune) bool { return c == '/' || c == ':' || unicode.IsSpace(c) || unicode.IsControl(c) }
 	if link == "" || len(link) > maxLink || link == "." || link == ".." || strings.IndexFunc(link, bad) >= 0 {
-		r.problem("interface", "interface = %s is not the name of an interface; use 1 to %d bytes without slash, colon or space", quote(link), maxLink)
+		r.problem(key, "%s = %s is not the name of an interface; use 1 to %d bytes without slash, colon or space", key, quote(link), maxLink)
 		return false
 	}
 	return true
@@ -121,13 +128,14 @@ func (b *builder) advertInterval(r *record) time.Duration {
 // centiseconds (RFC 9568 section 5.2.7).
 const maxInterval3 = 40950 * time.Millisecond
 
-// virtualAddresses reads addresses; those that are wrong are left out.
-func (b *builder) virtualAddresses(r *record, t *routerTables) []netip.Prefix {
+// virtualAddresses reads a list of addresses that a virtual router moves; those
+// that are wrong are left out.
+func (b *builder) virtualAddresses(r *record, key string, t *routerTables) []netip.Prefix {
 	var ps []netip.Prefix
-	for _, e := range r.list("addresses") {
+	for _, e := range r.list(key) {
 		p, err := virtualAddress(e.text)
 		if err != nil {
-			b.errorf(r.file, e.line, "addresses holds %s, which %v", quote(e.text), err)
+			b.errorf(r.file, e.line, "%s holds %s, which %v", key, quote(e.text), err)
 			continue
 		}
 		k := vipKey{r.text("interface"), p.Addr()}
@@ -199,12 +207,12 @@ func (b *builder) source(r *record, addresses []netip.Prefix) netip.Addr {
 }
 
 // peers reads unicast_peers; those that are wrong are left out.
-func (b *builder) peers(r *record, router VirtualRouter) []netip.Addr {
+func (b *builder) peers(r *record, router VirtualRouter, addresses []netip.Prefix) []netip.Addr {
 	var peers []netip.Addr
 	seen := make(map[netip.Addr]bool)
 	vips := make(map[netip.Addr]bool)
-	for _, a := range router.Config.Addresses {
-		vips[a] = true
+	for _, p := range addresses {
+		vips[p.Addr()] = true
 	}
 	for _, e := range r.list("unicast_peers") {
 		a, err := unicast(e.text)

@@ -3,6 +3,7 @@ package configs
 import (
 	"time"
 
+	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/vrrp/notify"
 )
 
@@ -104,6 +105,8 @@ const (
 	// maxSyncLen is the longest synchronisation message that fits in a UDP
 	// packet over IPv6, and so over IPv4 too.
 	maxSyncLen = 65535 - 40 - 8
+	// maxExtra bounds the addresses of a virtual router that are not advertised.
+	maxExtra = 1024
 	// maxGroup bounds the addresses of one service, and of one range.
 	maxGroup, maxRange = 1024, 256
 )
@@ -125,6 +128,29 @@ var vrrpKeys = []key{
 	{name: "peer_ttl", kind: integer, fallback: int64(255), min: 1, max: 255},
 	{name: "strict", kind: boolean, fallback: false},
 	{name: "checksum", kind: text, fallback: "rfc", choice: []string{"rfc", "any"}},
+	{name: "extra_addresses", kind: list, fallback: []string{}, max: maxExtra},
+	{name: "routes", kind: tables, derived: "none", keys: []key{
+		{name: "to", kind: text, required: true},
+		{name: "via", kind: text, derived: "no gateway"},
+		{name: "interface", kind: text, derived: "the one that leads to via, else that of the virtual router"},
+		{name: "source", kind: text, derived: "the kernel's choice"},
+		{name: "table", kind: integer, fallback: int64(director.TableMain), min: 1, max: 1<<32 - 1},
+		{name: "metric", kind: integer, fallback: int64(0), max: 1<<32 - 1},
+		{name: "onlink", kind: boolean, fallback: false},
+		{name: "scope", kind: text, derived: "link without via, else global", choice: []string{"global", "site", "link", "host"}},
+		{name: "type", kind: text, fallback: "unicast", choice: []string{"unicast", "blackhole", "unreachable", "prohibit"}},
+	}},
+	{name: "rules", kind: tables, derived: "none", keys: []key{
+		{name: "from", kind: text, derived: "any"},
+		{name: "to", kind: text, derived: "any"},
+		{name: "fwmark", kind: integer, derived: "any", max: 1<<32 - 1},
+		{name: "fwmask", kind: integer, derived: "all bits of fwmark", min: 1, max: 1<<32 - 1},
+		{name: "iif", kind: text, derived: "any"},
+		{name: "oif", kind: text, derived: "any"},
+		{name: "table", kind: integer, required: true, min: 1, max: 1<<32 - 1},
+		{name: "priority", kind: integer, required: true, min: 1, max: 1<<32 - 1},
+		{name: "family", kind: text, derived: "that of from and to, else ipv4", choice: []string{"ipv4", "ipv6"}},
+	}},
 	{name: "auth", kind: table, derived: "no authentication", keys: []key{
 		{name: "type", kind: text, required: true, choice: []string{"pass"}},
 		{name: "password", kind: text, required: true, secret: true},

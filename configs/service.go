@@ -130,9 +130,9 @@ func (b *builder) checkHolders() {
 		return
 	}
 	held := make(map[netip.Addr]bool)
-	for _, v := range b.config.Routers {
-		for _, a := range v.Config.Addresses {
-			held[a] = true
+	for _, v := range b.config.Director.Routers {
+		for _, p := range v.Addresses {
+			held[p.Addr()] = true
 		}
 	}
 	unheld := 0

@@ -136,7 +136,7 @@ func (b *builder) buildSync() {
 		return
 	}
 	if r.good("interface") {
-		b.checkInterface(r)
+		b.checkInterface(r, "interface")
 	}
 	s := &Sync{
 		Interface:  r.text("interface"),

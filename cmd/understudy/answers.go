@@ -40,6 +40,7 @@ func (d *daemon) status(ctx context.Context) statusReply {
 	}
 	for _, r := range config.Routers {
 		one := routerReply(r, elections[r.Config.Name], kernel.Addresses)
+		one.Routes, one.Rules = routingReply(r.Config.Name, kernel.Routing)
 		switch {
 		case !elections[r.Config.Name].Held:
 		case d.elections.handedAway(r.Config.Name):
@@ -57,6 +58,9 @@ func (d *daemon) status(ctx context.Context) statusReply {
 		}
 	}
 	s.Conditions = append(s.Conditions, d.conflicts(config)...)
+	if len(kernel.Routing) > 0 || kernel.RouteLane.Err != "" {
+		s.Lanes = append(s.Lanes, laneReply("routes", kernel.RouteLane))
+	}
 	if len(config.Director.Services) > 0 || config.Director.Exclusive {
 		lane := laneReply("ipvs", kernel.IPVSLane)
 		if lane.Error == "" {
@@ -124,6 +128,25 @@ func routerReply(r configs.VirtualRouter, e speaker.Status, addresses []director
 		}
 	}
 	return out
+}
+
+// routingReply returns the routes and the rules of a virtual router.
+func routingReply(name string, all []director.RoutingStatus) (routes, rules []routingStatus) {
+	for _, r := range all {
+		if r.Router != name {
+			continue
+		}
+		one := routingStatus{Text: r.Key.String(), Wanted: r.Intent == director.Hold, Held: r.Held, Error: r.Err}
+		if r.Key.IsRule() {
+			rules = append(rules, one)
+			continue
+		}
+		if leads := r.Want.Route.String(); leads != "" {
+			one.Text += " " + leads
+		}
+		routes = append(routes, one)
+	}
+	return routes, rules
 }
 
 func serviceReply(v director.ServiceStatus) serviceStatus {

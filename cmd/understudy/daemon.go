@@ -21,6 +21,7 @@ import (
 	"github.com/understudy-ha/understudy/director/connsync"
 	"github.com/understudy-ha/understudy/director/ipvs"
 	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/director/route"
 	"github.com/understudy-ha/understudy/director/sysctl"
 	"github.com/understudy-ha/understudy/garp"
 	"github.com/understudy-ha/understudy/health"
@@ -42,6 +43,7 @@ type daemon struct {
 	elections *elections
 	monitor   *health.Monitor
 	addresses *addr.Table
+	routes    *route.Table
 	table     *ipvs.Table
 	announcer *garp.Announcer
 	watcher   *garp.Watcher
@@ -80,6 +82,9 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	if d.addresses, err = addr.New(); err != nil {
 		return nil, err
 	}
+	if d.routes, err = route.New(); err != nil {
+		return nil, err
+	}
 	d.table = ipvs.New()
 	if err := d.needs(config); err != nil {
 		return nil, err
@@ -108,6 +113,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	d.monitor = health.New(health.Options{Log: log, Bell: func(c health.Check) { d.director.RingCheck(c) }})
 	d.director = director.New(director.Options{
 		Addresses:     d.addresses,
+		Routes:        d.routes,
 		IPVS:          d.table,
 		Announcer:     announcing{d.announcer, d.watcher},
 		Roles:         d.elections.roles,
@@ -221,7 +227,7 @@ func (d *daemon) unchangeable(c *configs.Config) error {
 }
 
 // run runs every part until ctx ends, then stops them in the order in which a
-// client loses least: the farewell, then the addresses, then the services.
+// client loses least: the farewell, then the routes, the addresses, the services.
 func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Signal) error {
 	// What stops the parts is not derived from partsCtx: after the failure of one
 	// the others keep the order.
@@ -299,7 +305,7 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	stopDirector()
 	<-directed
 	stop()
-	err := errors.Join(parts.Wait(), d.addresses.Close(), d.lock.Close())
+	err := errors.Join(parts.Wait(), d.addresses.Close(), d.routes.Close(), d.lock.Close())
 	d.table.Close()
 	d.log.Info("stopped")
 	return err

@@ -55,6 +55,8 @@ type routerStatus struct {
 	PreemptHeld    string            `json:"preempt_held,omitzero"` // why this director does not preempt although it would
 	Takeovers      uint64            `json:"takeovers"`
 	Addresses      []addressStatus   `json:"addresses"`
+	Routes         []routingStatus   `json:"routes,omitempty"`
+	Rules          []routingStatus   `json:"rules,omitempty"`
 	Sent           uint64            `json:"advertisements_sent"`
 	Received       uint64            `json:"advertisements_received"`
 	Drops          map[string]uint64 `json:"drops,omitempty"` // by reason
@@ -86,6 +88,14 @@ type addressStatus struct {
 	Wanted  bool   `json:"wanted"`
 	Held    bool   `json:"held"`
 	Error   string `json:"error,omitzero"`
+}
+
+// routingStatus is one route or rule of a virtual router.
+type routingStatus struct {
+	Text   string `json:"text"` // as ip-route(8) and ip-rule(8) show it
+	Wanted bool   `json:"wanted"`
+	Held   bool   `json:"held"`
+	Error  string `json:"error,omitzero"`
 }
 
 // serviceStatus is one virtual service.

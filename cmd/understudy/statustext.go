@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -60,12 +61,13 @@ func writeStatus(w io.Writer, s statusReply) error {
 			fmt.Fprintf(tw, "! does not preempt yet: %s\n", r.PreemptHeld)
 		}
 		for _, a := range r.Addresses {
-			fmt.Fprintf(tw, "%s %s\t\t\t\t%s\n", mark(a.Wanted != a.Held || a.Error != ""), a.Address, addressWord(a))
+			fmt.Fprintf(tw, "%s %s\t\t\t\t%s\n", mark(a.Wanted != a.Held || a.Error != ""), a.Address, heldWord(a.Wanted, a.Held, a.Error))
 		}
 	}
 	for _, g := range s.Groups {
 		fmt.Fprintf(tw, "\nGROUP %s: %s (%s)\n", g.Name, g.State, strings.Join(g.Members, ", "))
 	}
+	writeRouting(tw, s.Routers)
 	for _, v := range s.Services {
 		fmt.Fprintf(tw, "\nSERVICE %s: %s %s%s\n", v.Name, v.Service, v.Scheduler, persistenceWord(v.PersistenceNS))
 		if v.Error != "" {
@@ -87,6 +89,22 @@ func writeStatus(w io.Writer, s statusReply) error {
 		}
 	}
 	return tw.Flush()
+}
+
+// writeRouting prints the routes and rules of the virtual routers, if there are
+// any. One that is there without being wanted is somebody else's, and no fault.
+func writeRouting(w io.Writer, routers []routerStatus) {
+	const heading = "\n  ROUTE OR RULE\tVIRTUAL ROUTER\tIN THE KERNEL\n"
+	said := false
+	for _, r := range routers {
+		for _, o := range slices.Concat(r.Routes, r.Rules) {
+			if !said {
+				fmt.Fprint(w, heading)
+				said = true
+			}
+			fmt.Fprintf(w, "%s %s\t%s\t%s\n", mark(o.Wanted && !o.Held || o.Error != ""), o.Text, r.Name, heldWord(o.Wanted, o.Held, o.Error))
+		}
+	}
 }
 
 // weightWord returns the weight in the kernel, with the configured one where
@@ -124,15 +142,15 @@ func mark(bad bool) string {
 	return " "
 }
 
-func addressWord(a addressStatus) string {
+func heldWord(wanted, held bool, err string) string {
 	switch {
-	case a.Error != "":
-		return a.Error
-	case a.Wanted && a.Held:
+	case err != "":
+		return err
+	case wanted && held:
 		return "held"
-	case a.Wanted:
+	case wanted:
 		return "wanted, not held"
-	case a.Held:
+	case held:
 		return "held, not wanted"
 	}
 	return "not held"

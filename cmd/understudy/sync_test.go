@@ -97,16 +97,16 @@ func TestHandsOver(t *testing.T) {
 // TestElsewhere: of two directors that serve an address each, one that stops
 // hands over the connections of its own alone.
 func TestElsewhere(t *testing.T) {
-	at := func(name string, addresses ...string) configs.VirtualRouter {
-		r := virtualRouter(name, "eth0", 51)
+	at := func(name string, addresses ...string) director.VirtualRouter {
+		r := director.VirtualRouter{Name: name}
 		for _, a := range addresses {
-			r.Config.Addresses = append(r.Config.Addresses, netip.MustParseAddr(a))
+			r.Addresses = append(r.Addresses, netip.MustParsePrefix(a+"/32"))
 		}
 		return r
 	}
-	c := &configs.Config{Routers: []configs.VirtualRouter{
+	c := &configs.Config{Director: director.Config{Routers: []director.VirtualRouter{
 		at("theirs", "192.0.2.101", "192.0.2.102"), at("ours", "192.0.2.103", "192.0.2.102"), // that one on two interfaces
-	}}
+	}}}
 	f := elsewhere(c, func(name string) bool { return name == "ours" })
 	for a, want := range map[string]bool{"192.0.2.101": true, "192.0.2.102": false, "192.0.2.103": false, "192.0.2.9": false, "2001:db8::1": false} {
 		if got := f(netip.MustParseAddr(a)); got != want {

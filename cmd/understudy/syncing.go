@@ -106,13 +106,13 @@ func handsOver(c *configs.Config, master func(router string) bool) bool {
 // connections it has been told by the master.
 func elsewhere(c *configs.Config, master func(router string) bool) func(netip.Addr) bool {
 	others, ours := map[netip.Addr]bool{}, map[netip.Addr]bool{}
-	for _, r := range c.Routers {
+	for _, r := range c.Director.Routers {
 		to := others
-		if master(r.Config.Name) {
+		if master(r.Name) {
 			to = ours
 		}
-		for _, a := range r.Config.Addresses {
-			to[a] = true
+		for _, p := range r.Addresses {
+			to[p.Addr()] = true
 		}
 	}
 	return func(a netip.Addr) bool { return others[a] && !ours[a] }

@@ -2,6 +2,7 @@ package route
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -20,9 +21,7 @@ import (
 // va, vb and addresses on va, and returns its table.
 func newTable(t *testing.T) *Table {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("network namespaces need root, and this is uid", os.Geteuid())
-	}
+	needRoot(t)
 	runtime.LockOSThread() // for good: the thread ends with the test's goroutine
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatalf("unshare: %v", err)
@@ -34,6 +33,13 @@ func newTable(t *testing.T) *Table {
 	ip(t, "addr add 192.0.2.1/24 dev va")
 	ip(t, "addr add 2001:db8::1/64 dev va nodad")
 	return open(t)
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("network namespaces need root, and this is uid", os.Geteuid())
+	}
 }
 
 func open(t *testing.T) *Table {
@@ -50,15 +56,23 @@ func open(t *testing.T) *Table {
 	return table
 }
 
-// ip runs a command of iproute2 as an operator would, in the calling thread's
+// run runs a command of iproute2 as an operator would, in the calling thread's
 // namespace.
-func ip(t *testing.T, command string) string {
-	t.Helper()
+func run(command string) (string, error) {
 	out, err := exec.Command("ip", strings.Fields(command)...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("ip %s: %v: %s", command, err, out)
+		return "", fmt.Errorf("ip %s: %w: %s", command, err, out)
 	}
-	return string(out)
+	return string(out), nil
+}
+
+func ip(t *testing.T, command string) string {
+	t.Helper()
+	out, err := run(command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 func TestNetnsConformance(t *testing.T) {
