@@ -10,9 +10,10 @@
 // have now, given what it has; diff orders the changes. None of these reads a
 // clock, does I/O or logs.
 //
-// [Director] is the edge around them. Its Run has two lanes, one for addresses
-// and one for the IPVS table, each with a goroutine, a bell and a retry of its
-// own, so that a slow dump of the IPVS table never delays a takeover. A lane is
+// [Director] is the edge around them. Its Run has three lanes, for addresses, for
+// routes and rules, and for the IPVS table, each with a goroutine, a bell and a
+// retry of its own, so that neither a slow dump of the IPVS table nor a route that
+// the kernel refuses delays a takeover. A lane is
 // level-triggered: a bell says only that something may have changed, and a lost
 // bell costs at most the resync interval. The kernel is listed before it is
 // changed and never flushed.
@@ -33,6 +34,9 @@
 // kernel 5.18). A kernel that never shows a tag gets the ledger instead: there,
 // an address is ours if we created it. An address that was configured by hand
 // is used and announced when it is wanted, and is left alone when it is not.
+//
+// Routes and rules carry the tag on every kernel that matters (RTA_PROTOCOL, and
+// FRA_PROTOCOL of kernel 4.17): they need no ledger.
 //
 // IPVS has no owner tag. Ours are the services that the configuration names,
 // those in the ledger, and in exclusive mode the whole table. Every real server
