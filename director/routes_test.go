@@ -220,6 +220,7 @@ func TestRoutesGoBeforeAddresses(t *testing.T) {
 		s.options.Routes = recorder[director.RoutingKey, director.RoutingSpec]{s.options.Routes, "routes", note}
 		s.run()
 		s.d.Set(routed)
+		synctest.Wait()
 		s.become(director.RoleMaster, 1)
 		if err := s.stop(); err != nil {
 			t.Error(err)
