@@ -32,7 +32,7 @@ const (
 const acknowledgeTime = 200 * time.Millisecond
 
 // connector is a subscription to process events (CONFIG_PROC_EVENTS).
-type connector struct{ *netlink }
+type connector struct{ *socket }
 
 func dialProcesses() (feed[procEvent], error) {
 	c, err := dialConnector()
@@ -57,8 +57,8 @@ func dialConnector() (*connector, error) {
 // listen subscribes and waits for the acknowledgement. Events before it are of no
 // interest: all processes are looked at afterwards.
 func (c *connector) listen() error {
-	seq := uint32(time.Now().UnixNano()) // that of others goes to us, too
-	if err := c.send(connectorMessage(seq, mcastListen)); err != nil {
+	token := uint32(time.Now().UnixNano()) // answers to others come here, too
+	if err := c.send(connectorMessage(token, mcastListen)); err != nil {
 		return err
 	}
 	if err := c.deadline(acknowledgeTime); err != nil {
@@ -67,7 +67,7 @@ func (c *connector) listen() error {
 	acknowledged, refused := false, error(nil)
 	for !acknowledged {
 		err := c.receive(1, func(b []byte) {
-			if code, ok := parseAcknowledgement(b, seq); ok {
+			if code, ok := parseAcknowledgement(b, token); ok {
 				acknowledged = true
 				if code != 0 {
 					refused = fmt.Errorf("kernel says: %w", unix.Errno(code))
@@ -105,22 +105,23 @@ func (c *connector) next() ([]procEvent, error) {
 // Close also tells older kernels that there is one listener less: they count.
 func (c *connector) Close() error {
 	_ = c.send(connectorMessage(0, mcastIgnore))
-	return c.netlink.Close()
+	return c.socket.Close()
 }
 
-// connectorMessage builds a struct cn_msg with an enum proc_cn_mcast_op.
-func connectorMessage(seq, op uint32) []byte {
+// connectorMessage builds a struct cn_msg with an enum proc_cn_mcast_op. Of what it
+// is given the kernel returns the acknowledgement number alone, plus one.
+func connectorMessage(token, op uint32) []byte {
 	b := make([]byte, cnHeader, cnHeader+4)
 	binary.NativeEndian.PutUint32(b, cnIdxProc)
 	binary.NativeEndian.PutUint32(b[4:], cnValProc)
-	binary.NativeEndian.PutUint32(b[8:], seq)
+	binary.NativeEndian.PutUint32(b[12:], token)
 	binary.NativeEndian.PutUint16(b[16:], 4)
-	return request(unix.NLMSG_DONE, 0, seq, binary.NativeEndian.AppendUint32(b, op))
+	return request(unix.NLMSG_DONE, 0, 0, binary.NativeEndian.AppendUint32(b, op))
 }
 
 // procMessage returns the struct proc_event in the body of a netlink message, and
-// the sequence number of the struct cn_msg around it.
-func procMessage(body []byte) (event []byte, seq uint32, ok bool) {
+// the acknowledgement number of the struct cn_msg around it.
+func procMessage(body []byte) (event []byte, ack uint32, ok bool) {
 	if len(body) < cnHeader || binary.NativeEndian.Uint32(body) != cnIdxProc || binary.NativeEndian.Uint32(body[4:]) != cnValProc {
 		return nil, 0, false
 	}
@@ -128,18 +129,18 @@ func procMessage(body []byte) (event []byte, seq uint32, ok bool) {
 	if event = body[cnHeader:]; size < eventHeader || size > len(event) {
 		return nil, 0, false
 	}
-	return event[:size], binary.NativeEndian.Uint32(body[8:]), true
+	return event[:size], binary.NativeEndian.Uint32(body[12:]), true
 }
 
 // parseAcknowledgement returns the errno with which a datagram acknowledges the
-// request seq, if it does.
-func parseAcknowledgement(b []byte, seq uint32) (code int, ok bool) {
+// request with a token, if it does.
+func parseAcknowledgement(b []byte, token uint32) (code int, ok bool) {
 	for m, err := range messages(b) {
 		if err != nil {
 			return 0, false
 		}
-		event, answered, good := procMessage(m.body)
-		if good && answered == seq && len(event) >= eventHeader+4 && binary.NativeEndian.Uint32(event) == eventNone {
+		event, ack, good := procMessage(m.body)
+		if good && ack == token+1 && len(event) >= eventHeader+4 && binary.NativeEndian.Uint32(event) == eventNone {
 			// Some versions give it a minus.
 			code := int64(int32(binary.NativeEndian.Uint32(event[eventHeader:])))
 			return int(max(code, -code)), true

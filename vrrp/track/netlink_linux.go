@@ -21,15 +21,15 @@ const (
 	drainReads = 256
 )
 
-// netlink is a netlink socket in the network namespace of the thread that opened
+// socket is a netlink socket in the network namespace of the thread that opened
 // it.
-type netlink struct {
+type socket struct {
 	file *os.File
 	raw  syscall.RawConn
 	buf  []byte
 }
 
-func openNetlink(protocol int, groups uint32) (*netlink, error) {
+func openNetlink(protocol int, groups uint32) (*socket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
 	if err != nil {
 		return nil, err
@@ -47,12 +47,12 @@ func openNetlink(protocol int, groups uint32) (*netlink, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &netlink{file: file, raw: raw, buf: make([]byte, receiveSize)}, nil
+	return &socket{file: file, raw: raw, buf: make([]byte, receiveSize)}, nil
 }
 
-func (n *netlink) Close() error { return n.file.Close() }
+func (n *socket) Close() error { return n.file.Close() }
 
-func (n *netlink) send(b []byte) error {
+func (n *socket) send(b []byte) error {
 	var cause error
 	err := n.raw.Write(func(fd uintptr) bool {
 		cause = unix.Sendto(int(fd), b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
@@ -64,7 +64,7 @@ func (n *netlink) send(b []byte) error {
 // receive waits for a datagram of the kernel and calls each with it, and with
 // those that are queued behind it, of which there are limit at most. The error is
 // errOverflow where datagrams were lost or are too long.
-func (n *netlink) receive(limit int, each func(datagram []byte)) error {
+func (n *socket) receive(limit int, each func(datagram []byte)) error {
 	var cause error
 	err := n.raw.Read(func(fd uintptr) bool {
 		heard := false
@@ -92,7 +92,7 @@ func (n *netlink) receive(limit int, each func(datagram []byte)) error {
 	return errors.Join(err, cause)
 }
 
-func (n *netlink) deadline(after time.Duration) error {
+func (n *socket) deadline(after time.Duration) error {
 	if after == 0 {
 		return n.file.SetReadDeadline(time.Time{})
 	}

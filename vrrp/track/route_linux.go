@@ -20,7 +20,7 @@ const (
 var errInterrupted = errors.New("the table changed while it was read")
 
 // routeNews is a subscription to notifications of routes, addresses and interfaces.
-type routeNews struct{ *netlink }
+type routeNews struct{ *socket }
 
 func dialRoutes() (feed[routeEvent], error) {
 	n, err := openNetlink(unix.NETLINK_ROUTE,
@@ -174,7 +174,7 @@ func listRoutes(v4, v6 bool, wanted func(netip.Prefix) bool) ([]route, error) {
 }
 
 // list makes one listing, whose messages have the number seq.
-func (n *netlink) list(family byte, seq uint32, wanted func(netip.Prefix) bool) (found []route, err error) {
+func (n *socket) list(family byte, seq uint32, wanted func(netip.Prefix) bool) (found []route, err error) {
 	body := make([]byte, unix.SizeofRtMsg)
 	body[0], body[4] = family, unix.RT_TABLE_MAIN
 	if err := n.send(request(unix.RTM_GETROUTE, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, seq, body)); err != nil {

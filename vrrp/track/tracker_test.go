@@ -218,6 +218,7 @@ func TestCommandIsCountedAndNeverOverlaps(t *testing.T) {
 		if want := "PPPPPPFFFFP"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+		synctest.Wait()
 		if w.most != 1 || w.count(target) < len(results) || w.count(target) > len(results)+1 {
 			t.Errorf("%d runs at once, %d in all", w.most, w.count(target))
 		}
