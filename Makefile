@@ -33,7 +33,8 @@ unit: ## seconds, without root
 race:
 	CGO_ENABLED=1 go test -race $(PURE)
 
-FUZZ := vrrp/FuzzParse garp/FuzzParse configs/FuzzParse configs/FuzzBulk configs/FuzzSections director/ipvs/genl/FuzzParse director/ipvs/genl/FuzzAnswers \
+FUZZ := vrrp/FuzzParse vrrp/track/FuzzNetlink vrrp/track/FuzzInotify vrrp/track/FuzzProc garp/FuzzParse \
+	configs/FuzzParse configs/FuzzBulk configs/FuzzSections director/ipvs/genl/FuzzParse director/ipvs/genl/FuzzAnswers \
 	director/connsync/FuzzBeacon director/oracle/FuzzScan cmd/understudy/ipvsadm/FuzzParse cmd/understudy/ipvsadm/FuzzReadRules
 fuzz: ## FUZZTIME (so many inputs, or so long) for each target
 	@for f in $(FUZZ); do echo "$$f"; \

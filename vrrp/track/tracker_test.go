@@ -239,7 +239,7 @@ func TestTimeoutIsAFailure(t *testing.T) {
 		if r := w.Lookup("web"); r.Fault || !r.Pending {
 			t.Errorf("before the timeout: %+v", r)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if r := w.Lookup("web"); !r.Fault || r.Pending {
 			t.Errorf("after it: %+v", r)
