@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/vrrp"
 	"github.com/understudy-ha/understudy/vrrp/notify"
+	"github.com/understudy-ha/understudy/vrrp/track"
 )
 
 // DefaultSocket is the control socket of a configuration that names none.
@@ -49,6 +50,8 @@ type VirtualRouter struct {
 	// serve, ReadyLimit at most.
 	PreemptWhenReady bool
 	ReadyLimit       time.Duration
+
+	Track []track.Item // what it depends on besides its interface
 }
 
 // builder turns the records of all files of a configuration into a Config.
@@ -60,6 +63,7 @@ type builder struct {
 	groups   []*record
 	services []*record                // that are still to be built
 	tables   serviceTables            // of the services so far
+	tracked  []*record                // tracks that name a service
 	named    []where                  // where the addresses of each service stand
 	keys     int                      // of the services so far
 	seen     map[netip.AddrPort]where // servers of the service that is being built
@@ -78,6 +82,7 @@ func (b *builder) build(file string) {
 	for _, r := range b.services {
 		b.service(r)
 	}
+	b.checkTracked()
 	if len(b.routers) == 0 && !b.serves() {
 		b.errorf(file, 0, "there is neither a [[vrrp]] nor a [[service]]; add one, there is nothing to do without")
 	}

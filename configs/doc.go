@@ -8,8 +8,8 @@
 //   - github.com/BurntSushi/toml decodes the file into a generic tree.
 //   - record.go walks tree and index along the schema (schema.go): unknown keys,
 //     types, ranges, choices, missing keys, defaults.
-//   - router.go, service.go, server.go and check.go check what concerns more than
-//     one key and build the values that the daemon runs on.
+//   - router.go, track.go, service.go, server.go and check.go check what concerns
+//     more than one key and build the values that the daemon runs on.
 //
 // A file goes these steps in sections (sections.go), one [[service]] after the
 // other in the same memory. Where anything is amiss it goes them again as a

@@ -70,7 +70,7 @@ func (b *builder) notifyTarget(r *record) (notify.Target, bool) {
 	}
 	switch which {
 	case "command":
-		t.User = b.notifyUser(r)
+		t.User = b.programUser(r)
 		t.Command = b.notifyCommand(r)
 		return t, len(t.Command) > 0
 	case "fifo":
@@ -117,7 +117,7 @@ func (b *builder) notifyCommand(r *record) []string {
 	return args
 }
 
-func (b *builder) notifyUser(r *record) string {
+func (b *builder) programUser(r *record) string {
 	if !r.given("user") || !r.good("user") {
 		return ""
 	}

@@ -62,6 +62,7 @@ func (b *builder) buildRouters() {
 		router.Config.Addresses = b.advertised(r, addresses)
 		router.UnicastPeers = b.peers(r, router, all)
 		b.strictness(r, &router)
+		router.Track = b.tracks(r)
 		b.checkPreempt(r)
 		b.config.Routers = append(b.config.Routers, router)
 		b.config.Director.Routers = append(b.config.Director.Routers, director.VirtualRouter{

@@ -5,6 +5,7 @@ import (
 
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/vrrp/notify"
+	"github.com/understudy-ha/understudy/vrrp/track"
 )
 
 // kind is the type of a key's value.
@@ -164,7 +165,29 @@ var vrrpKeys = []key{
 	{name: "accept", kind: boolean, fallback: true, later: remove},
 	{name: "virtual_mac", kind: boolean, fallback: false, later: remove},
 	{name: "notify", kind: tables, keys: notifyKeys},
-	{name: "track", kind: tables, later: remove},
+	{name: "track", kind: tables, keys: trackKeys},
+}
+
+// oneTrack is what a track must have one of.
+const oneTrack = "one of interface, command, process, file, route and service is required"
+
+var trackKeys = []key{
+	{name: "interface", kind: text, derived: oneTrack},
+	{name: "command", kind: list, derived: oneTrack, min: 1, max: 256},
+	{name: "process", kind: text, derived: oneTrack},
+	{name: "file", kind: text, derived: oneTrack},
+	{name: "route", kind: text, derived: oneTrack},
+	{name: "service", kind: text, derived: oneTrack},
+	{name: "interval", kind: length, fallback: 2 * time.Second, min: ms(10), max: sec(3600), step: time.Millisecond},
+	{name: "timeout", kind: length, fallback: time.Second, min: ms(1), max: sec(3600), step: time.Millisecond},
+	{name: "rise", kind: integer, fallback: int64(2), min: 1, max: 1000},
+	{name: "fall", kind: integer, fallback: int64(3), min: 1, max: 1000},
+	{name: "user", kind: text, derived: "nobody if the daemon is root, else its own user"},
+	{name: "count", kind: integer, fallback: int64(1), min: 1, max: 65535},
+	{name: "via", kind: text, derived: "any, or none"},
+	{name: "device", kind: text, derived: "any"},
+	{name: "weight", kind: integer, derived: "none: a fault", min: -track.MaxWeight, max: track.MaxWeight},
+	{name: "reverse", kind: boolean, fallback: false},
 }
 
 var groupKeys = []key{

@@ -26,6 +26,7 @@ var packages = map[string]string{
 	"director/sysctl":        "^TestKernel",
 	"garp":                   "^TestNetns",
 	"vrrp/speaker":           "^TestNetns",
+	"vrrp/track":             "^TestNetns",
 }
 
 // testBinary is where the test binary of a package is built.
