@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"sync"
 )
 
 // scanProcesses lists the processes that live and are wanted, by their number.
@@ -40,11 +41,16 @@ func scanProcesses(wanted func(process) bool) (map[int]process, error) {
 // argumentLimit bounds what is read of the first argument of a process, in bytes.
 const argumentLimit = 4096
 
+// procBuffers spares a buffer for each of the many processes of a host.
+var procBuffers = sync.Pool{New: func() any { return new([argumentLimit]byte) }}
+
 // readProcess returns the names of a process that lives: one that has ended and
 // waits for its parent does not.
 func readProcess(pid int) (process, bool) {
 	dir := "/proc/" + strconv.Itoa(pid)
-	buf := make([]byte, argumentLimit)
+	room := procBuffers.Get().(*[argumentLimit]byte)
+	defer procBuffers.Put(room)
+	buf := room[:]
 	n, err := readStart(dir+"/stat", buf)
 	if err != nil {
 		return process{}, false
