@@ -2,13 +2,19 @@ package track
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/understudy-ha/understudy/vrrp/script"
 )
 
-// runner runs a command once, until ctx ends at the latest, and returns whether it
-// passed and why. When it returns, no process of its group is left.
+// runner runs a command once, for as long as its timeout and ctx allow, and returns
+// whether it passed and why.
 type runner func(ctx context.Context, t Target, env []string) (pass bool, reason string)
 
 // commands runs every command at its interval, each at most once at a time.
@@ -90,9 +96,7 @@ func (c *commands) repeat(ctx context.Context, t Target) {
 		if now := time.Now(); due.IsZero() || now.Sub(due) > t.Interval {
 			due = now
 		}
-		limited, cancel := context.WithTimeout(ctx, t.Timeout)
-		pass, reason := c.runner(limited, t, c.environment(t))
-		cancel()
+		pass, reason := c.runner(ctx, t, c.environment(t))
 		if ctx.Err() != nil {
 			return // the run was cut short
 		}
@@ -102,11 +106,8 @@ func (c *commands) repeat(ctx context.Context, t Target) {
 	}
 }
 
-// searchPath is the PATH of a command.
-const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-// environment returns the whole environment of a command: the search path, the
-// virtual routers that it is run for, one a line, and what is known of it.
+// environment returns what a command is told beside its arguments: the virtual
+// routers that it is run for, one a line, and what is known of it.
 func (c *commands) environment(t Target) []string {
 	c.tracker.mu.RLock()
 	defer c.tracker.mu.RUnlock()
@@ -114,5 +115,44 @@ func (c *commands) environment(t Target) []string {
 	for _, u := range c.tracker.uses[t] {
 		names = append(names, u.routers...)
 	}
-	return []string{searchPath, "UNDERSTUDY_VRRP=" + strings.Join(names, "\n"), "UNDERSTUDY_STATE=" + c.tracker.seen[t].State.String()}
+	slices.Sort(names)
+	return []string{
+		"UNDERSTUDY_VRRP=" + strings.Join(slices.Compact(names), "\n"),
+		"UNDERSTUDY_STATE=" + c.tracker.seen[t].State.String(),
+	}
+}
+
+// execute is the runner of real commands.
+func execute(ctx context.Context, t Target, env []string) (pass bool, reason string) {
+	r, err := script.Command{Args: t.Command.Words(), User: t.User, Timeout: t.Timeout, Env: env}.Run(ctx)
+	if err != nil {
+		return false, join(err.Error(), r.Line)
+	}
+	return true, join("exit status 0", r.Line)
+}
+
+func join(what, more string) string {
+	if more == "" {
+		return what
+	}
+	return what + ": " + more
+}
+
+// Check reports commands that are missing on this machine, or that may not run as
+// their user.
+func Check(routers map[string][]Item) error {
+	var errs []error
+	seen := map[Target]bool{}
+	for _, name := range slices.Sorted(maps.Keys(routers)) {
+		for _, i := range routers[name] {
+			if i.Kind != Command || seen[i.Target] {
+				continue
+			}
+			seen[i.Target] = true
+			if err := script.Check(i.Command.Words(), i.User); err != nil {
+				errs = append(errs, fmt.Errorf("track of vrrp %q: %w", name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -20,5 +20,5 @@
 // correctness. What is found is published, and a bell rung; the log comes after.
 //
 // The package does not know of elections: it neither changes a priority nor
-// stops a virtual router. It runs no command through a shell.
+// stops a virtual router. How a command is run is for package script.
 package track

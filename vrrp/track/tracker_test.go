@@ -104,9 +104,9 @@ func (w *world) command(ctx context.Context, t Target, env []string) (bool, stri
 	took, pass := w.runs(t, n)
 	select {
 	case <-ctx.Done():
-		pass = false
-	case <-time.After(took):
+	case <-time.After(min(took, t.Timeout)):
 	}
+	pass = pass && took <= t.Timeout
 	w.mu.Lock()
 	w.atOnce[t.Command]--
 	w.mu.Unlock()
