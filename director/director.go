@@ -54,6 +54,10 @@ type Options struct {
 	ServiceLedger Ledger[ServiceKey]
 	AddressLedger Ledger[AddrKey]
 
+	// QuorumChanged is called, without blocking, when a service may have gained or
+	// lost its quorum. Nil: nobody asks.
+	QuorumChanged func()
+
 	Log    *slog.Logger  // nil: discarded
 	Resync time.Duration // the longest time between two looks at the kernel; 0: 2 s; a large IPVS table is looked at less often
 }
@@ -124,6 +128,16 @@ func (d *Director) RingAddresses() { d.addresses.ring() }
 // should, or why it does not.
 func (d *Director) Attend(ctx context.Context, service string) error {
 	return d.entries.attend(ctx, service)
+}
+
+// Quorum reports whether a service has its quorum. It does not block.
+func (d *Director) Quorum(service string) Quorum {
+	d.entries.mu.Lock()
+	defer d.entries.mu.Unlock()
+	if d.entries.roster == nil || d.entries.roster.byName[service] == nil {
+		return QuorumUnknown
+	}
+	return d.entries.roster.byName[service].quorum
 }
 
 // Loaded reports whether the IPVS table holds what it should, or nothing is

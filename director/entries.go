@@ -34,6 +34,7 @@ type entryLane struct {
 	resync   time.Duration
 	log      *slog.Logger
 	report   report[Key, Spec]
+	quorums  func() // to be called when one has changed; may be nil
 	circumstances
 
 	bell     chan struct{}
@@ -101,6 +102,7 @@ func newEntryLane(o Options, log *slog.Logger) *entryLane {
 		circumstances: circumstances{health: o.Health, order: o.Orders},
 		bell:          make(chan struct{}, 1),
 		reserved:      o.Reserved,
+		quorums:       o.QuorumChanged,
 		listings:      make(chan listing, 1),
 	}
 }

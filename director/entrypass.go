@@ -210,6 +210,12 @@ func (l *entryLane) count(ctx context.Context, k *look) {
 
 // decide fills in the changes.
 func (l *entryLane) decide(k *look) {
+	changed := false
+	defer func() {
+		if changed && l.quorums != nil {
+			l.quorums()
+		}
+	}()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var c changes
@@ -224,9 +230,11 @@ func (l *entryLane) decide(k *look) {
 		for i, key := range p.service.Keys {
 			have[i] = l.have[key]
 		}
+		before := p.quorum
 		for i, want := range p.settle(k.now, l.circumstances, have) {
 			c.differences(p.service.Keys[i], have[i], want)
 		}
+		changed = changed || p.quorum != before
 	}
 	if k.all {
 		c.leave = append(c.leave, l.dismissed(k.listed)...)

@@ -33,6 +33,12 @@ func (d *daemon) status(ctx context.Context) statusReply {
 	for _, w := range config.Warnings {
 		s.Warnings = append(s.Warnings, w.String())
 	}
+	for _, n := range d.notifier.Status() {
+		s.Notified = append(s.Notified, notifiedStatus{
+			Target: n.Target, Waiting: n.Waiting, Delivered: n.Delivered, Failed: n.Failed, Dropped: n.Dropped,
+			Failing: n.Failing, LastError: n.LastError, LastAt: n.LastAt,
+		})
+	}
 	elections := d.elections.status()
 	groups := d.elections.groupStates()
 	for _, g := range config.Groups {
@@ -48,6 +54,10 @@ func (d *daemon) status(ctx context.Context) statusReply {
 		default:
 			_, reason := d.sync.Ready(r.ReadyLimit)
 			one.PreemptHeld = reason.String()
+		}
+		one.Tracks = trackReply(d.tracker.Lookup(r.Config.Name))
+		if s := elections[r.Config.Name]; s.Config.Priority > 0 {
+			one.Effective = s.Config.Priority
 		}
 		s.Routers = append(s.Routers, one)
 		for _, c := range elections[r.Config.Name].Conditions {

@@ -27,6 +27,7 @@ import (
 	"github.com/understudy-ha/understudy/health"
 	"github.com/understudy-ha/understudy/vrrp/notify"
 	"github.com/understudy-ha/understudy/vrrp/reign"
+	"github.com/understudy-ha/understudy/vrrp/track"
 )
 
 // daemon ties the election, the checks, the director and the control socket
@@ -40,6 +41,7 @@ type daemon struct {
 
 	links     *link.Watcher
 	notifier  *notify.Notifier
+	tracker   *track.Tracker
 	elections *elections
 	monitor   *health.Monitor
 	addresses *addr.Table
@@ -102,6 +104,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		}
 	}
 	d.tuning = newTuning(d.table, sysctl.New(sysctl.Options{Log: log}), log)
+	d.tracker = d.newTracker()
 	ledger := strings.TrimSuffix(config.Socket, filepath.Ext(config.Socket))
 	d.elections = newElections(d.links, d.notifier, log, func() {
 		d.director.RingAddresses()
@@ -120,6 +123,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		Health:        d.monitor.Lookup,
 		Orders:        d.orders.Lookup,
 		HWAddr:        d.hardware,
+		QuorumChanged: d.tracker.Ring,
 		Reserved:      map[director.ServiceKey]bool{{Protocol: director.UDP, Address: connsync.ProbeService}: true},
 		ServiceLedger: ipvs.NewLedger[director.ServiceKey](ledger + ".services"),
 		AddressLedger: ipvs.NewLedger[director.AddrKey](ledger + ".addresses"),
@@ -127,6 +131,10 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	})
 	d.links.Changed = d.director.RingAddresses
 	d.sync = d.newSync()
+	d.elections.tracked = func(name string) tracked {
+		r := d.tracker.Lookup(name)
+		return tracked{fault: r.Fault, pending: r.Pending, adjust: r.Adjust}
+	}
 	d.elections.ready = func(limit time.Duration) bool {
 		ready, _ := d.sync.Ready(limit)
 		return ready
@@ -144,7 +152,7 @@ func (d *daemon) hardware(name string) string {
 
 // needs reports what the configuration needs of the kernel and cannot have.
 func (d *daemon) needs(c *configs.Config) error {
-	if err := notify.Check(hearers(c)); err != nil {
+	if err := errors.Join(notify.Check(hearers(c)), track.Check(tracks(c))); err != nil {
 		return err
 	}
 	if len(c.Director.Services) == 0 && !c.Director.Exclusive {
@@ -164,6 +172,7 @@ func (d *daemon) set(c *configs.Config) {
 	d.monitor.Set(checks(c))
 	d.sync.Set(syncConfig(c)) // before who asks it whether to wait
 	d.notifier.Set(hearers(c))
+	d.tracker.Set(tracks(c))
 	// Before the director: no role of a virtual router must be taken for that of
 	// another one which has its name now.
 	d.elections.set(c.Routers, c.Groups)
@@ -248,6 +257,7 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	parts.Go(func() error { return d.tuning.run(stopping) })
 	parts.Go(func() error { return d.announcer.Run(stopping) })
 	parts.Go(func() error { return d.watcher.Run(stopping) })
+	parts.Go(func() error { return d.tracker.Run(stopping) })
 	telling, stopTelling := context.WithCancel(alive)
 	cancels = append(cancels, stopTelling)
 	parts.Go(func() error { return d.notifier.Run(telling) })

@@ -63,8 +63,9 @@ type place struct {
 
 // tracked is what tracking does to a virtual router.
 type tracked struct {
-	fault  bool
-	adjust int // of the priority
+	fault   bool
+	pending bool // something is not known yet
+	adjust  int  // of the priority
 }
 
 // sway is what influences a virtual router beside its configuration.
@@ -152,6 +153,7 @@ func (e *elections) sway() map[string]sway {
 			if t.fault {
 				s.fault = vrrp.ReasonTrack
 			}
+			s.held = s.held || t.pending
 			adjust[r.Config.Name] += t.adjust
 			if r.Group != "" {
 				adjust["group "+r.Group] += t.adjust

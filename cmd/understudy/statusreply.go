@@ -18,6 +18,7 @@ type statusReply struct {
 	Routers  []routerStatus `json:"virtual_routers"`
 	Groups   []groupStatus  `json:"groups,omitempty"`
 
+	Notified   []notifiedStatus  `json:"notified,omitempty"`
 	Conditions []conditionStatus `json:"conditions,omitempty"` // what is not as it should be between the directors
 
 	Services []serviceStatus `json:"services"`
@@ -43,7 +44,9 @@ type routerStatus struct {
 	Interface      string            `json:"interface"`
 	VRID           uint8             `json:"vrid"`
 	Version        uint8             `json:"version"`
-	Priority       uint8             `json:"priority"`
+	Priority       uint8             `json:"priority"`           // configured
+	Effective      uint8             `json:"effective_priority"` // with what tracking adds
+	Tracks         []trackStatus     `json:"tracks,omitempty"`
 	IntervalNS     time.Duration     `json:"advert_interval_ns"`
 	State          string            `json:"state"`
 	Since          time.Time         `json:"since,omitzero"`
@@ -73,6 +76,18 @@ type conditionStatus struct {
 	Since     time.Time `json:"since"`
 	Last      time.Time `json:"last"`
 	Count     uint64    `json:"count"` // how often it was shown
+}
+
+// notifiedStatus is one who is told of changes of state.
+type notifiedStatus struct {
+	Target    string    `json:"target"` // a program, a path, or scheme and host of a URL
+	Waiting   int       `json:"waiting"`
+	Delivered uint64    `json:"delivered"`
+	Failed    uint64    `json:"failed"`
+	Dropped   uint64    `json:"dropped"` // overtaken by later ones
+	Failing   bool      `json:"failing,omitzero"`
+	LastError string    `json:"last_error,omitzero"`
+	LastAt    time.Time `json:"last_at,omitzero"`
 }
 
 // groupStatus is one group of virtual routers.

@@ -35,6 +35,11 @@ func writeStatus(w io.Writer, s statusReply) error {
 	for _, c := range s.Conditions {
 		fmt.Fprintf(tw, "! %s: %s, from %s since %s ago: %s\n", c.Router, c.Condition, c.Peer, ago(c.Since), c.Detail)
 	}
+	for _, n := range s.Notified {
+		if n.Failing {
+			fmt.Fprintf(tw, "! notification by %s fails, %d waiting: %s\n", n.Target, n.Waiting, n.LastError)
+		}
+	}
 	if s.Timeouts != "" {
 		fmt.Fprintln(tw, "!", s.Timeouts)
 	}
@@ -56,10 +61,11 @@ func writeStatus(w io.Writer, s statusReply) error {
 		if master == "" {
 			master = "-"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", r.Name, r.Interface, r.VRID, r.Priority, r.State, ago(r.Since), master, r.Reason)
+		fmt.Fprintf(tw, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Interface, r.VRID, priorityWord(r), r.State, ago(r.Since), master, r.Reason)
 		if r.PreemptHeld != "" {
 			fmt.Fprintf(tw, "! does not preempt yet: %s\n", r.PreemptHeld)
 		}
+		writeTracks(tw, r.Tracks)
 		for _, a := range r.Addresses {
 			fmt.Fprintf(tw, "%s %s\t\t\t\t%s\n", mark(a.Wanted != a.Held || a.Error != ""), a.Address, heldWord(a.Wanted, a.Held, a.Error))
 		}
@@ -105,6 +111,15 @@ func writeRouting(w io.Writer, routers []routerStatus) {
 			fmt.Fprintf(w, "%s %s\t%s\t%s\n", mark(o.Wanted && !o.Held || o.Error != ""), o.Text, r.Name, heldWord(o.Wanted, o.Held, o.Error))
 		}
 	}
+}
+
+// priorityWord returns the priority in force, with the configured one where that
+// differs.
+func priorityWord(r routerStatus) string {
+	if r.Effective == 0 || r.Effective == r.Priority {
+		return strconv.Itoa(int(r.Priority))
+	}
+	return fmt.Sprintf("%d of %d", r.Effective, r.Priority)
 }
 
 // weightWord returns the weight in the kernel, with the configured one where
