@@ -66,7 +66,7 @@ func bulkLife(tb *bench.Scene, p bench.Pair) []float64 {
 	p.Start(s, 0)
 	waitFull(tb, d)
 	time.Sleep(3 * time.Second)
-	now, most := memory(tb, p.Pid(s))
+	now, most := memory(tb, p.Pid(s, 0))
 	figures := []float64{float64(now) / 1024, float64(most) / 1024}
 	if p.Ours {
 		figures = append(figures, bulkChanges(tb, s, judged)...)

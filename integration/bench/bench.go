@@ -42,26 +42,22 @@ type Pair struct {
 	Ours  bool
 	Start func(s *site.Site, i int)
 	Stop  func(s *site.Site) error // the first, cleanly
-	Pid   func(s *site.Site) int   // of the first
+	Pid   func(s *site.Site, i int) int
 }
 
 // contestants returns the two kinds.
 func contestants() (ours, theirs Pair) {
-	var first *site.Keepalived
+	var kept [2]*site.Keepalived
 	ours = Pair{
 		Ours:  true,
 		Start: func(s *site.Site, i int) { s.LB[i].Start() },
 		Stop:  func(s *site.Site) error { return s.LB[0].Stop() },
-		Pid:   func(s *site.Site) int { return s.LB[0].Process().Pid() },
+		Pid:   func(s *site.Site, i int) int { return s.LB[i].Process().Pid() },
 	}
 	theirs = Pair{
-		Start: func(s *site.Site, i int) {
-			if k := s.StartKeepalived(i); i == 0 {
-				first = k
-			}
-		},
-		Stop: func(*site.Site) error { return first.Stop() },
-		Pid:  func(*site.Site) int { return first.Pid() },
+		Start: func(s *site.Site, i int) { kept[i] = s.StartKeepalived(i) },
+		Stop:  func(*site.Site) error { return kept[0].Stop() },
+		Pid:   func(_ *site.Site, i int) int { return kept[i].Pid() },
 	}
 	return ours, theirs
 }

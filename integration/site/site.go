@@ -196,6 +196,9 @@ func (s *Site) MasterDown() time.Duration {
 
 var priorities = [2]int{150, 100}
 
+// Priority returns the priority of a director, counted from 0.
+func (s *Site) Priority(i int) int { return priorities[i] }
+
 // Config returns the configuration file of a director, counted from 0.
 func (s *Site) Config(i int) string {
 	o := s.Options
