@@ -9,7 +9,11 @@ import (
 type packet struct {
 	src, dst netip.Addr // unmapped, without zone
 	ttl      uint8      // TTL or hop limit as received; sent is always 255
-	message  []byte     // empty if the IP header made no sense
+	// mac, unless it is zero, is the Ethernet source of a packet to be sent to the
+	// multicast group. To any other destination it goes from the address of the
+	// link, since only the kernel knows the way there.
+	mac     [6]byte
+	message []byte // empty if the IP header made no sense
 }
 
 // conn is a socket for VRRP on one link and of one address family. Only

@@ -1,5 +1,5 @@
-// Package speaker drives the virtual routers of one link: it puts the clock and
-// the socket around the pure election of package vrrp.
+// Package speaker drives the virtual routers of one link and one address family:
+// it puts the clock and the socket around the pure election of package vrrp.
 //
 // The goroutine in Speaker.Run owns the socket, every vrrp.Router and the heap
 // of their deadlines. It sleeps in one place, the read of the socket, whose
@@ -15,6 +15,5 @@
 // difference. In the other direction the loop publishes and rings a bell.
 //
 // The package decides nothing about who is master, plumbs no address and
-// announces none. It speaks IPv4; another family is another implementation of
-// conn.
+// announces none.
 package speaker

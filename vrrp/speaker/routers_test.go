@@ -280,26 +280,33 @@ func TestPrimary(t *testing.T) {
 		}
 		return out
 	}
-	virtual := map[netip.Addr]bool{addr("192.0.2.200"): true}
+	virtual := map[netip.Addr]bool{addr("192.0.2.200"): true, addr("fe80::200"): true}
 	from := func(s string) Router { r := web(100, 1); r.Source = addr(s); return r }
 	tests := []struct {
 		name  string
 		r     Router
+		f     family
 		addrs []netip.Prefix
 		want  string
 	}{
-		{"first", web(100, 1), prefixes("192.0.2.1/24", "192.0.2.2/24"), "192.0.2.1"},
-		{"IPv6 before", web(100, 1), prefixes("fe80::1/64", "192.0.2.1/24"), "192.0.2.1"},
-		{"virtual address first", web(100, 1), prefixes("192.0.2.200/24", "192.0.2.1/24"), "192.0.2.1"},
-		{"only the virtual address", web(100, 1), prefixes("192.0.2.200/32"), ""},
-		{"owner", web(255, 1), prefixes("192.0.2.200/24", "192.0.2.1/24"), "192.0.2.200"},
-		{"source", from("192.0.2.2"), prefixes("192.0.2.1/24", "192.0.2.2/24"), "192.0.2.2"},
-		{"source that is not there", from("192.0.2.9"), prefixes("192.0.2.1/24"), ""},
-		{"none", web(100, 1), nil, ""},
+		{"first", web(100, 1), inet, prefixes("192.0.2.1/24", "192.0.2.2/24"), "192.0.2.1"},
+		{"IPv6 before", web(100, 1), inet, prefixes("fe80::1/64", "192.0.2.1/24"), "192.0.2.1"},
+		{"virtual address first", web(100, 1), inet, prefixes("192.0.2.200/24", "192.0.2.1/24"), "192.0.2.1"},
+		{"only the virtual address", web(100, 1), inet, prefixes("192.0.2.200/32"), ""},
+		{"owner", web(255, 1), inet, prefixes("192.0.2.200/24", "192.0.2.1/24"), "192.0.2.200"},
+		{"source", from("192.0.2.2"), inet, prefixes("192.0.2.1/24", "192.0.2.2/24"), "192.0.2.2"},
+		{"source that is not there", from("192.0.2.9"), inet, prefixes("192.0.2.1/24"), ""},
+		{"IPv6", web(100, 1), inet6, prefixes("192.0.2.1/24", "2001:db8::1/64", "fe80::1/64", "fe80::2/64"), "fe80::1"},
+		{"IPv6 without a link-local address", web(100, 1), inet6, prefixes("2001:db8::1/64", "192.0.2.1/24"), ""},
+		{"IPv6 with the virtual link-local address first", web(100, 1), inet6, prefixes("fe80::200/64", "fe80::1/64"), "fe80::1"},
+		{"IPv6 owner", web(255, 1), inet6, prefixes("fe80::200/64", "fe80::1/64"), "fe80::200"},
+		{"IPv6 source", from("fe80::2"), inet6, prefixes("fe80::1/64", "fe80::2/64"), "fe80::2"},
+		{"IPv6 source that is not link-local", from("2001:db8::1"), inet6, prefixes("fe80::1/64", "2001:db8::1/64"), "2001:db8::1"},
+		{"none", web(100, 1), inet, nil, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := primary(tt.r, tt.addrs, virtual)
+			got := primary(tt.r, tt.f, tt.addrs, virtual)
 			if want, _ := netip.ParseAddr(tt.want); got != want {
 				t.Errorf("got %v, want %v", got, want)
 			}

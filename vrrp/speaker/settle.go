@@ -47,7 +47,7 @@ func (l *loop) settle(now time.Time, want desired) {
 		}
 	}
 	for _, in := range l.order {
-		addr := primary(in.want, want.link.Addresses, virtual)
+		addr := primary(in.want, l.s.family, want.link.Addresses, virtual)
 		reason := vrrp.ReasonNone
 		switch {
 		case !up(want.link):
@@ -284,16 +284,18 @@ func up(s link.State) bool { return s.Up && s.Index > 0 }
 
 // primary returns the primary address of r on a link with those addresses (RFC
 // 9568 section 1.7), or the zero Addr if there is none. One of the virtual
-// addresses will not do, since it is on every master in turn.
-func primary(r Router, addresses []netip.Prefix, virtual map[netip.Addr]bool) netip.Addr {
+// addresses will not do, since it is on every master in turn. With IPv6 it is a
+// link-local one (RFC 9568 section 5.1.2.1).
+func primary(r Router, f family, addresses []netip.Prefix, virtual map[netip.Addr]bool) netip.Addr {
 	for _, p := range addresses {
 		a := p.Addr()
 		switch {
-		case !a.Is4():
+		case a.Is4() == f.ipv6:
 		case r.Source.IsValid():
 			if a == r.Source {
 				return a
 			}
+		case f.ipv6 && !a.IsLinkLocalUnicast():
 		case r.Priority == vrrp.PriorityOwner || !virtual[a]:
 			return a
 		}

@@ -23,9 +23,10 @@ type Router struct {
 	// peers the router neither sends nor receives multicast.
 	UnicastPeers []netip.Addr
 	// Source, if valid, is the primary address, and has to be on the link. If
-	// not, it is the first address on the link that no virtual router of the
-	// Speaker has among its Addresses; for the owner of the addresses
-	// (vrrp.PriorityOwner), simply the first.
+	// not, it is the first address of the family on the link, of IPv6 the first
+	// link-local one, that no virtual router of the Speaker has among its
+	// Addresses; for the owner of the addresses (vrrp.PriorityOwner), simply the
+	// first.
 	Source netip.Addr
 	// PeerTTL is the lowest TTL of what a unicast peer sends; 0 stands for 255.
 	PeerTTL uint8
@@ -33,6 +34,9 @@ type Router struct {
 	Strict bool
 	// AnyChecksum takes version 3 over IPv4 without the pseudo header, too.
 	AnyChecksum bool
+	// VirtualMAC, unless it is zero, is the Ethernet source of what is sent to the
+	// multicast group (RFC 9568 section 7.3). The link need not have it.
+	VirtualMAC [6]byte
 	// Fault, unless it is vrrp.ReasonNone, keeps the router from taking part.
 	Fault vrrp.Reason
 	// Group, unless it is nil, is the group that it is in, as the member with the
@@ -56,8 +60,6 @@ type Options struct {
 	// Log receives one record per transition and per change of an error. It may
 	// block without any effect on the election; what it misses is counted.
 	Log *slog.Logger
-	// IPv6 makes the Speaker one for virtual routers over IPv6.
-	IPv6 bool
 	// Reigns, unless it is nil, keeps what the process after this one must know to
 	// go on as master, and knows what the one before it has left.
 	Reigns *reign.Log
@@ -68,6 +70,10 @@ type Options struct {
 	// Settled, and after what follows from that has been sent. It must not
 	// block. Nil means nobody listens.
 	Bell func()
+	// IPv6 makes it speak IPv6 instead of IPv4. A link with virtual routers of both
+	// families has two Speakers, which know nothing of each other: their VRIDs are
+	// of two spaces.
+	IPv6 bool
 }
 
 // Transition is a change of state of one virtual router.
@@ -81,13 +87,13 @@ type Transition struct {
 	At       time.Time
 }
 
-// Speaker drives the virtual routers of one link over IPv4.
+// Speaker drives the virtual routers of one link and one address family.
 type Speaker struct {
-	link   string
+	link string
+	family
 	log    *slog.Logger
 	bell   func()
 	told   func(Transition)
-	ipv6   bool
 	reigns *reign.Log
 	open   func(index int) (conn, error)
 	wake   chan struct{} // capacity one; used while there is no socket
@@ -116,13 +122,16 @@ type desired struct {
 func New(name string, opts Options) *Speaker {
 	s := &Speaker{
 		link:   name,
+		family: inet,
 		log:    opts.Log.With("interface", name),
 		bell:   opts.Bell,
 		told:   opts.Transition,
-		ipv6:   opts.IPv6,
 		reigns: opts.Reigns,
 		open:   open4,
 		wake:   make(chan struct{}, 1),
+	}
+	if opts.IPv6 {
+		s.family, s.open, s.log = inet6, open6, s.log.With("family", "ipv6")
 	}
 	if s.told == nil {
 		s.told = func(Transition) {}

@@ -275,7 +275,7 @@ func TestNetnsOnTheWire(t *testing.T) {
 	if err := tap.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	h, message, _, err := tap.ReadFrom(make([]byte, snapLen))
+	h, message, _, err := tap.ReadFrom(make([]byte, 1500))
 	if err != nil {
 		t.Fatal(err)
 	}
