@@ -88,11 +88,15 @@ func scaleRouters(routers int, f func(vrid int, address string)) {
 	}
 }
 
+// spread gives virtual routers different priorities, in the same order on both
+// directors, so that their timers do not all run out at one time.
+func spread(priority, vrid int) int { return priority - vrid%100/2 }
+
 func scaleTOML(routers, priority int, interval time.Duration) string {
 	var b strings.Builder
 	scaleRouters(routers, func(vrid int, address string) {
 		fmt.Fprintf(&b, "\n[[vrrp]]\nname = \"r%d\"\ninterface = \"eth0\"\nvrid = %d\npriority = %d\nadvert_interval = %q\naddresses = [%q]\n",
-			vrid, vrid, priority, interval, address)
+			vrid, vrid, spread(priority, vrid), interval, address)
 	})
 	return b.String()
 }
@@ -101,7 +105,7 @@ func scaleKeepalived(routers, priority int, interval time.Duration) string {
 	var b strings.Builder
 	scaleRouters(routers, func(vrid int, address string) {
 		fmt.Fprintf(&b, "vrrp_instance r%d {\n  state BACKUP\n  interface eth0\n  virtual_router_id %d\n  priority %d\n  advert_int %g\n  virtual_ipaddress {\n    %s\n  }\n}\n",
-			vrid, vrid, priority, interval.Seconds(), address)
+			vrid, vrid, spread(priority, vrid), interval.Seconds(), address)
 	})
 	return b.String()
 }
