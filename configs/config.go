@@ -42,7 +42,6 @@ type VirtualRouter struct {
 	UnicastPeers []netip.Addr // empty: multicast
 	PeerTTL      uint8        // the lowest TTL of an advertisement of a unicast peer
 	Strict       bool         // an advertisement with another list of addresses is dropped
-	AnyChecksum  bool         // version 3 over IPv4 without the pseudo header is heard, too
 	Group        string       // name of the group that it is in; empty: none
 	Notify       []notify.Target
 

@@ -61,24 +61,23 @@ func (b *builder) routerIndex(name string) int {
 	return -1
 }
 
+var checksums = map[string]vrrp.Checksum{"rfc5798": vrrp.ChecksumRFC5798, "rfc9568": vrrp.ChecksumRFC9568, "any": vrrp.ChecksumAny}
+
 // strictness checks the keys that say how closely others are looked at.
 func (b *builder) strictness(r *record, router *VirtualRouter) {
 	router.PeerTTL = uint8(r.integer("peer_ttl"))
 	router.Strict = r.boolean("strict")
-	router.AnyChecksum = r.text("checksum") == "any"
+	router.Config.Checksum = checksums[r.text("checksum")]
 	unicast := len(router.UnicastPeers) > 0
 	v3 := router.Config.Version == vrrp.V3
 	ipv4 := len(router.Config.Addresses) > 0 && router.Config.Addresses[0].Is4()
 	if r.given("peer_ttl") && r.good("peer_ttl") && router.PeerTTL < 255 && !unicast {
 		r.problem("peer_ttl", "peer_ttl = %d is for unicast_peers, multicast does not pass a router; remove it", router.PeerTTL)
 	}
-	if router.AnyChecksum && (!v3 || !ipv4) {
-		r.warn("checksum", "checksum = \"any\" has an effect with version 3 and IPv4 alone; remove it")
+	if router.Config.Checksum != vrrp.ChecksumRFC5798 && (!v3 || !ipv4) {
+		r.warn("checksum", "checksum = %s has an effect with version 3 and IPv4 alone; remove it", quote(r.text("checksum")))
 	}
 	if router.Strict && unicast {
 		r.problem("strict", "strict = true and unicast_peers contradict each other, RFC 9568 knows multicast only; remove one of the two")
-	}
-	if router.Strict && router.AnyChecksum {
-		r.problem("strict", "strict = true and checksum = \"any\" contradict each other; remove one of the two")
 	}
 }

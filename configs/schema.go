@@ -128,7 +128,7 @@ var vrrpKeys = []key{
 	{name: "unicast_peers", kind: list, fallback: []string{}},
 	{name: "peer_ttl", kind: integer, fallback: int64(255), min: 1, max: 255},
 	{name: "strict", kind: boolean, fallback: false},
-	{name: "checksum", kind: text, fallback: "rfc", choice: []string{"rfc", "any"}},
+	{name: "checksum", kind: text, fallback: "rfc5798", choice: []string{"rfc5798", "rfc9568", "any"}},
 	{name: "extra_addresses", kind: list, fallback: []string{}, max: maxExtra},
 	{name: "routes", kind: tables, derived: "none", keys: []key{
 		{name: "to", kind: text, required: true},

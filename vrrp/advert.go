@@ -43,6 +43,7 @@ type Advertisement struct {
 	VRID      uint8         // 1..255
 	Priority  uint8         // 0 says that the master stops taking part
 	Interval  time.Duration // Max Advertise Interval (V3, 10ms..40.95s) or Adver Int (V2, 1s..255s)
+	Plain     bool          // V3 over IPv4 only: the checksum is that of RFC 9568, without a pseudo header; false: that of RFC 5798
 	AuthType  uint8         // V2 only: AuthNone or AuthSimple
 	Password  string        // V2 and AuthSimple only: at most 8 bytes, without trailing zeros
 	Addresses []netip.Addr  // 1..255, of the family of the source
@@ -76,7 +77,7 @@ func (a Advertisement) Append(b []byte, src, dst netip.Addr) ([]byte, error) {
 		b = append(b, auth[:]...)
 	}
 	msg := b[start:]
-	binary.BigEndian.PutUint16(msg[checksumOffset:], ^checksum(a.Version, msg, src, dst))
+	binary.BigEndian.PutUint16(msg[checksumOffset:], ^checksum(a.Version == V3 && !a.Plain, msg, src, dst))
 	return b, nil
 }
 
@@ -109,6 +110,8 @@ func (a Advertisement) check(src, dst netip.Addr) (interval uint16, err error) {
 	switch {
 	case a.Version == V3 && (a.AuthType != AuthNone || a.Password != ""):
 		return 0, fmt.Errorf("version 3 has no authentication")
+	case a.Plain && (a.Version != V3 || !src.Is4()):
+		return 0, fmt.Errorf("only version 3 over IPv4 can do without a pseudo header")
 	case a.AuthType > AuthSimple:
 		return 0, fmt.Errorf("authentication type %d is neither 0 nor 1", a.AuthType)
 	case a.AuthType == AuthNone && a.Password != "":
@@ -147,10 +150,12 @@ func Parse(b []byte, src, dst netip.Addr) (Advertisement, Drop) {
 	if count := int(b[3]); count == 0 || len(b) != headerLen+count*addrLen+tail {
 		return Advertisement{}, DropCount
 	}
-	if checksum(version, b, src, dst) != 0xffff {
-		return Advertisement{}, DropChecksum
-	}
 	a := Advertisement{Version: version, VRID: b[1], Priority: b[2]}
+	if checksum(version == V3, b, src, dst) != 0xffff {
+		if a.Plain = version == V3 && src.Is4(); !a.Plain || checksum(false, b, src, dst) != 0xffff {
+			return Advertisement{}, DropChecksum
+		}
+	}
 	if a.VRID == 0 {
 		return Advertisement{}, DropVRID
 	}
@@ -179,12 +184,12 @@ func Parse(b []byte, src, dst netip.Addr) (Advertisement, Drop) {
 	return a, DropNone
 }
 
-// checksum returns the ones' complement sum over msg, in version 3 with the
-// pseudo header of src and dst before it. Over a message that carries its
-// checksum the sum is 0xffff.
-func checksum(version Version, msg []byte, src, dst netip.Addr) uint16 {
+// checksum returns the ones' complement sum over msg, if asked to with the pseudo
+// header of src and dst before it. Over a message that carries its checksum the sum
+// is 0xffff.
+func checksum(withHeader bool, msg []byte, src, dst netip.Addr) uint16 {
 	var sum uint32
-	if version == V3 {
+	if withHeader {
 		// The pseudo header of IPv4 (RFC 9293 section 3.1) and that of IPv6 (RFC
 		// 8200 section 8.1) sum to the same for messages shorter than 64 KiB.
 		var pseudo [2 * 16]byte

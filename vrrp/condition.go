@@ -22,6 +22,7 @@ const (
 	ConditionVRID                   // our addresses under another VRID
 	ConditionAddresses              // another list of addresses
 	ConditionAuth                   // another authentication type or password
+	ConditionChecksum               // the checksum of the other RFC
 	ConditionOwnAddress             // our own source address is used by somebody else, or a switch sends our packets back
 	ConditionConflict               // somebody else answers for one of our addresses (ARP, neighbour discovery)
 
@@ -38,6 +39,7 @@ var conditionNames = [NumConditions]string{
 	ConditionVRID:         "vrid",
 	ConditionAddresses:    "addresses",
 	ConditionAuth:         "authentication",
+	ConditionChecksum:     "checksum",
 	ConditionOwnAddress:   "own-address",
 	ConditionConflict:     "address-conflict",
 }
@@ -61,6 +63,9 @@ func (c Config) Compare(rx Received, drop Drop, differs func(Condition)) {
 		return
 	case DropAuthType, DropPassword:
 		differs(ConditionAuth)
+		return
+	case DropChecksum:
+		differs(ConditionChecksum)
 		return
 	case DropOwnAddress:
 		differs(ConditionOwnAddress)
@@ -113,6 +118,11 @@ func (c Config) Explain(which Condition, rx Received) string {
 		return "it advertises other addresses:" + missing(" without ", c.Addresses, a.Addresses) + missing(" and also ", a.Addresses, c.Addresses)
 	case ConditionAuth:
 		return fmt.Sprintf("authentication type %d where this one has %d, or another password", a.AuthType, c.authType())
+	case ConditionChecksum:
+		if a.Plain {
+			return "it computes checksums without a pseudo header, as RFC 9568 does; set checksum = \"any\" or \"rfc9568\""
+		}
+		return "it computes checksums with a pseudo header, as RFC 5798 does; set checksum = \"any\" or \"rfc5798\""
 	case ConditionOwnAddress:
 		return fmt.Sprintf("it sends from our own address %v: another host has it, or a switch sends our packets back", rx.Src)
 	}

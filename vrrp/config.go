@@ -14,6 +14,18 @@ const (
 	V3 Version = 3
 )
 
+// Checksum says which checksum goes into advertisements of version 3 over IPv4, and
+// which is heard. RFC 5798 section 5.2.8 includes a pseudo header, which keepalived
+// and others do; RFC 9568 section 5.2.8 does not.
+type Checksum uint8
+
+// The checksums.
+const (
+	ChecksumRFC5798 Checksum = iota // sent and demanded: with the pseudo header
+	ChecksumRFC9568                 // sent and demanded: without it
+	ChecksumAny                     // sent with it, heard with and without
+)
+
 // PriorityOwner is the priority of the router that owns the addresses
 // (RFC 9568 section 5.2.4).
 const PriorityOwner = 255
@@ -32,5 +44,6 @@ type Config struct {
 	PreemptDelay time.Duration // how long a better router lets worse masters live, after start and after each master that was no worse
 	Primary      netip.Addr    // source address of our advertisements, unmapped and without zone; decides ties
 	Addresses    []netip.Addr  // advertised, in this order
+	Checksum     Checksum      // of V3 over IPv4
 	Password     string        // V2 authentication type 1, at most 8 bytes; empty means type 0
 }

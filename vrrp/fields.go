@@ -84,6 +84,9 @@ func (c Config) AppendText(b []byte) ([]byte, error) {
 	if c.Hold {
 		b = append(b, " hold"...)
 	}
+	if c.Checksum != ChecksumRFC5798 {
+		b = fmt.Appendf(b, " checksum=%d", c.Checksum)
+	}
 	if c.Grouped {
 		b = append(b, " grouped"...)
 	}
@@ -127,6 +130,8 @@ func (c *Config) set(words []string) error {
 			c.Preempt, err = strconv.ParseBool(value)
 		case "hold":
 			c.Hold, err = strconv.ParseBool(value)
+		case "checksum":
+			err = parseUint8(value, (*uint8)(&c.Checksum))
 		case "grouped":
 			c.Grouped, err = strconv.ParseBool(value)
 		case "preempt_delay":

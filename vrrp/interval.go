@@ -64,6 +64,8 @@ func (c Config) screen(ev Received) Drop {
 		return DropOwnAddress
 	case a.Interval < UnitV3:
 		return DropInterval
+	case a.Version == V3 && c.Primary.Is4() && c.Checksum != ChecksumAny && a.Plain != (c.Checksum == ChecksumRFC9568):
+		return DropChecksum
 	}
 	if c.Version != V2 {
 		return DropNone

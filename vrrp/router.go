@@ -84,6 +84,7 @@ func (r *Router) Advertisement(priority uint8) Advertisement {
 		Priority:  priority,
 		Interval:  r.config.Interval,
 		Addresses: r.config.Addresses,
+		Plain:     r.config.Checksum == ChecksumRFC9568 && r.config.Version == V3 && r.config.Primary.Is4(),
 	}
 	if r.config.Version == V2 && r.config.Password != "" {
 		a.AuthType, a.Password = AuthSimple, r.config.Password

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -148,6 +149,9 @@ func appendEvent(b []byte, ev Event, c Config) []byte {
 		if a.Interval != c.Interval {
 			b = fmt.Appendf(b, " interval=%v", a.Interval)
 		}
+		if a.Plain {
+			b = append(b, " plain"...)
+		}
 		if a.AuthType != 0 {
 			b = fmt.Appendf(b, " auth=%d", a.AuthType)
 		}
@@ -185,7 +189,7 @@ func parseEvent(words []string, c Config) (Event, error) {
 	case "set":
 		// What is not named did not change, except for what an empty value cannot
 		// be named for.
-		c.Password, c.Addresses, c.Hold, c.Grouped = "", nil, false, false
+		c.Password, c.Addresses, c.Hold, c.Grouped, c.Checksum = "", nil, false, false, ChecksumRFC5798
 		err := c.set(words[1:])
 		return Reconfigure{Config: c}, err
 	case "receive":
@@ -224,6 +228,8 @@ func parseReceived(words []string, c Config) (Event, error) {
 			err = parseUint8(value, &a.VRID)
 		case "interval":
 			a.Interval, err = time.ParseDuration(value)
+		case "plain":
+			a.Plain, err = strconv.ParseBool(value)
 		case "auth":
 			err = parseUint8(value, &a.AuthType)
 		case "password":

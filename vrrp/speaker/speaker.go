@@ -32,8 +32,6 @@ type Router struct {
 	PeerTTL uint8
 	// Strict drops an advertisement that lists other addresses than ours.
 	Strict bool
-	// AnyChecksum takes version 3 over IPv4 without the pseudo header, too.
-	AnyChecksum bool
 	// VirtualMAC, unless it is zero, is the Ethernet source of what is sent to the
 	// multicast group (RFC 9568 section 7.3). The link need not have it.
 	VirtualMAC [6]byte
