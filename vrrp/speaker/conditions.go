@@ -3,6 +3,7 @@ package speaker
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -33,6 +34,23 @@ func (l *loop) judge(now time.Time, in *instance, rx vrrp.Received, drop vrrp.Dr
 	case vrrp.DropNone, vrrp.DropPriority, vrrp.DropOwner:
 		if rx.Advert.Priority > 0 && in.rivals.Hear(rx.Src) {
 			l.raise(now, in, vrrp.ConditionTwoMasters, rx)
+		}
+	}
+}
+
+// foreign looks at a packet of a virtual router that is not here. The filter of the
+// socket lets it through because it advertises an address that is.
+func (l *loop) foreign(now time.Time, p packet) {
+	if p.ttl != wantTTL {
+		return
+	}
+	advert, drop := vrrp.Parse(p.message, p.src, p.dst)
+	if drop != vrrp.DropNone || advert.Priority == 0 {
+		return
+	}
+	for _, in := range l.order {
+		if in.config.Primary != p.src && slices.Contains(in.config.Addresses, advert.Addresses[0]) {
+			l.raise(now, in, vrrp.ConditionVRID, vrrp.Received{Src: p.src, Advert: advert})
 		}
 	}
 }

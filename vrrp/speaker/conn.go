@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -16,14 +17,26 @@ type packet struct {
 	message []byte // empty if the IP header made no sense
 }
 
+// admission is what a socket receives.
+type admission struct {
+	ids vrids // the virtual routers
+	// first are addresses that, as the first one of an advertisement of another
+	// virtual router, have it received, too: they are ours.
+	first     []netip.Addr
+	multicast bool // member of the group
+}
+
+func (a admission) equal(b admission) bool {
+	return a.ids == b.ids && a.multicast == b.multicast && slices.Equal(a.first, b.first)
+}
+
 // conn is a socket for VRRP on one link and of one address family. Only
 // setReadDeadline may be called while another call is under way.
 type conn interface {
 	// group is the multicast address of the family.
 	group() netip.Addr
-	// admit restricts what is received to the virtual routers in ids, and joins
-	// or leaves the multicast group.
-	admit(ids vrids, multicast bool) error
+	// admit restricts what is received, and joins or leaves the multicast group.
+	admit(a admission) error
 	// receive fills in ps from the start and returns how many. With wait it
 	// blocks until there is one, or the read deadline has passed, which is
 	// os.ErrDeadlineExceeded even if something is queued. Without wait it

@@ -161,17 +161,17 @@ func attach(fd int, instructions []bpf.Instruction) error {
 
 func (c *raw) group() netip.Addr { return c.family.group }
 
-func (c *raw) admit(ids vrids, multicast bool) error {
-	if err := attach(c.fd, filter(c.family, ids)); err != nil {
+func (c *raw) admit(a admission) error {
+	if err := attach(c.fd, filter(c.family, a)); err != nil {
 		return err
 	}
-	if multicast == c.joined {
+	if a.multicast == c.joined {
 		return nil
 	}
-	if err := c.member(multicast); err != nil {
+	if err := c.member(a.multicast); err != nil {
 		return fmt.Errorf("change membership of %v: %w", c.group(), err)
 	}
-	c.joined = multicast
+	c.joined = a.multicast
 	return nil
 }
 

@@ -86,7 +86,7 @@ func (n *node) dial(t *testing.T, open func(int) (conn, error), multicast bool) 
 	t.Cleanup(func() { c.Close() })
 	var ids vrids
 	ids.add(51)
-	if err := c.admit(ids, multicast); err != nil {
+	if err := c.admit(admission{ids: ids, multicast: multicast}); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -241,7 +241,7 @@ func TestNetnsBothFamilies(t *testing.T) {
 			}
 			var ids vrids
 			ids.add(51)
-			if err := b.admit(ids, false); err != nil {
+			if err := b.admit(admission{ids: ids}); err != nil {
 				t.Fatal(err)
 			}
 			send(t, a, packet{src: src, dst: tt.group, message: ours}, packet{src: src, dst: dst, message: ours})
@@ -259,7 +259,7 @@ func TestNetnsBothFamilies(t *testing.T) {
 			}
 			long.mac, long.message[1] = [6]byte{}, 51
 			if tt.etherType == etherTypeIPv6 {
-				if err := b.admit(ids, true); err != nil {
+				if err := b.admit(admission{ids: ids, multicast: true}); err != nil {
 					t.Fatal(err)
 				}
 				send(t, a, long)

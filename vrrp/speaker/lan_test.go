@@ -206,23 +206,22 @@ type fakeConn struct {
 	notify chan struct{}
 
 	// Guarded by lan.mu.
-	ids       vrids
-	multicast bool
-	queue     []packet
-	deadline  time.Time
-	closed    bool
+	admission
+	queue    []packet
+	deadline time.Time
+	closed   bool
 }
 
 func (c *fakeConn) group() netip.Addr { return group4 }
 
-func (c *fakeConn) admit(ids vrids, multicast bool) error {
+func (c *fakeConn) admit(a admission) error {
 	c.h.lan.mu.Lock()
 	defer c.h.lan.mu.Unlock()
 	if err := c.h.admitErr; err != nil {
 		c.h.admitErr = nil
 		return err
 	}
-	c.ids, c.multicast = ids, multicast
+	c.admission = a
 	return nil
 }
 

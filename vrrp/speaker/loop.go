@@ -126,8 +126,11 @@ func (l *loop) drain(now time.Time, patience bool) {
 // hear steps the routers that packets are for.
 func (l *loop) hear(now time.Time, packets []packet) {
 	for _, p := range packets {
-		// The filter of the socket lets nothing else through.
-		if len(p.message) < 2 || l.byVRID[p.message[1]] == nil {
+		if len(p.message) < 2 {
+			continue
+		}
+		if l.byVRID[p.message[1]] == nil {
+			l.foreign(now, p)
 			continue
 		}
 		in := l.byVRID[p.message[1]]

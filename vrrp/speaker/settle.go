@@ -21,14 +21,13 @@ const (
 
 // socket is the part of the loop that is about having one.
 type socket struct {
-	conn      conn       // nil while there is none
-	link      link.State // conn is bound to link.Index
-	ids       vrids      // admitted to conn, with
-	multicast bool
-	opened    time.Time
-	retry     time.Time // when to open it after a failure; zero: there was none
-	pause     time.Duration
-	failure   string // the last error; "" while conn works
+	conn     conn       // nil while there is none
+	link     link.State // conn is bound to link.Index
+	admitted admission  // to conn
+	opened   time.Time
+	retry    time.Time // when to open it after a failure; zero: there was none
+	pause    time.Duration
+	failure  string // the last error; "" while conn works
 }
 
 // settle works out the difference between what there is and what is wanted.
@@ -152,7 +151,7 @@ func (l *loop) connect(now time.Time, state link.State) {
 			l.failed(now, err)
 			return
 		}
-		l.conn, l.opened, l.ids, l.multicast = c, now, vrids{}, false
+		l.conn, l.opened, l.admitted = c, now, admission{}
 		l.s.attach(c)
 	}
 	l.admit(now)
@@ -160,18 +159,20 @@ func (l *loop) connect(now time.Time, state link.State) {
 
 // admit tells the socket which virtual routers there are.
 func (l *loop) admit(now time.Time) {
-	var ids vrids
-	multicast := false
+	var a admission
 	for _, in := range slices.Concat(l.order, l.leaving) {
-		ids.add(in.want.VRID)
-		multicast = multicast || !in.unicast()
+		a.ids.add(in.want.VRID)
+		a.multicast = a.multicast || !in.unicast()
+		if len(in.want.Addresses) > 0 && !slices.Contains(a.first, in.want.Addresses[0]) {
+			a.first = append(a.first, in.want.Addresses[0])
+		}
 	}
-	if ids != l.ids || multicast != l.multicast {
-		if err := l.conn.admit(ids, multicast); err != nil {
+	if !a.equal(l.admitted) {
+		if err := l.conn.admit(a); err != nil {
 			l.broken(now, err)
 			return
 		}
-		l.ids, l.multicast = ids, multicast
+		l.admitted = a
 	}
 	if l.failure != "" {
 		l.failure = ""
