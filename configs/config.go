@@ -24,6 +24,7 @@ type Config struct {
 	RouterID string // never empty
 	Log      Log
 	Socket   string          // absolute path of the control socket
+	Listen   netip.AddrPort  // of the metrics, for everybody who reaches it; invalid: there are none
 	State    string          // absolute path of the directory for what is kept over restarts
 	Director director.Config // its Routers are those below, in the same order
 	Routers  []VirtualRouter

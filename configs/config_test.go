@@ -270,7 +270,6 @@ func TestLaterKeys(t *testing.T) {
 
 realserver = []
 [director]
-api = { listen = "" }
 [[vrrp]]
 name = "a"
 interface = "eth0"

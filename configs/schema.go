@@ -73,7 +73,7 @@ var directorKeys = []key{
 	}},
 	{name: "api", kind: table, keys: []key{
 		{name: "socket", kind: text, fallback: DefaultSocket},
-		{name: "listen", kind: text, fallback: "", later: "use the control socket (understudy status --json)"},
+		{name: "listen", kind: text, fallback: ""},
 	}},
 	{name: "state", kind: text, fallback: DefaultState},
 	{name: "timeouts", kind: table, keys: []key{

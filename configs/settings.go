@@ -60,6 +60,7 @@ func (b *builder) settings() {
 		b.config.Log = Log{Level: levels[log.text("level")], Format: log.text("format")}
 	}
 	b.config.Socket = b.socket(r.table("api"))
+	b.config.Listen = b.listen(r.table("api"))
 	b.config.State = r.text("state")
 	if s := b.config.State; r.good("state") && (!strings.HasPrefix(s, "/") || path.Clean(s) != s || s == "/" || len(s) > maxState || !printable(s)) {
 		r.problem("state", "state = %s is not the absolute path of a directory; write for example %q", quote(s), DefaultState)
@@ -88,6 +89,26 @@ func (b *builder) socket(api *record) string {
 		api.problem("socket", "socket is a path of %d bytes; the kernel takes at most %d", len(socket), maxSocketPath)
 	}
 	return socket
+}
+
+// listen reads where the metrics are.
+func (b *builder) listen(api *record) netip.AddrPort {
+	if api == nil || !api.good("listen") || api.text("listen") == "" {
+		return netip.AddrPort{}
+	}
+	text := api.text("listen")
+	ap, err := netip.ParseAddrPort(text)
+	switch a := ap.Addr(); {
+	case err != nil || ap.Port() == 0 || a.Is4In6() || a.Zone() != "":
+		api.problem("listen", "listen = %s is not ADDRESS:PORT; write an IP address and a port from 1 to 65535, for example \"127.0.0.1:9650\" or \"[::1]:9650\"", quote(text))
+		return netip.AddrPort{}
+	case a.IsMulticast() || a.IsLinkLocalUnicast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		api.problem("listen", "listen = %s is not an address that others can connect to; use one of this host, for example \"127.0.0.1:9650\"", quote(text))
+		return netip.AddrPort{}
+	case !a.IsLoopback():
+		api.warn("listen", "listen = %s is more than this host: whoever reaches it reads the status without a password; keep others away by a packet filter, or listen on 127.0.0.1", quote(text))
+	}
+	return ap
 }
 
 func (b *builder) routerID(r *record) string {
