@@ -85,6 +85,7 @@ func (d *daemon) status(ctx context.Context) statusReply {
 			named[director.ServerName{Service: v.Name, Server: r.Address}] = true
 		}
 	}
+	s.Uncounted, s.Unheard = kernel.CountersErr, d.metrics.trouble()
 	s.Lost = cmp.Or(d.kept.lost(), d.unread)
 	for _, o := range d.orders.List() {
 		if !named[o.ServerName] {
@@ -114,10 +115,13 @@ func routerReply(r configs.VirtualRouter, e speaker.Status, addresses []director
 		MasterPriority: e.MasterPriority,
 		Leaving:        e.Leaving,
 		Group:          r.Group,
+		Transitions:    e.Counters.Transitions,
 		Takeovers:      e.Epoch,
 		Addresses:      []addressStatus{},
 		Sent:           e.Counters.Sent,
 		Received:       e.Counters.Received,
+		SendErrors:     e.Counters.SendErrors,
+		LateTicks:      e.Counters.LateTicks,
 	}
 	if e.Master.IsValid() {
 		out.Master = e.Master.String()

@@ -115,10 +115,7 @@ func listenControl(path string) (*control, error) {
 func (c *control) Run(ctx context.Context, daemon controller) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		_ = enc.Encode(daemon.status(r.Context()))
+		writeStatusJSON(w, daemon.status(r.Context()))
 	})
 	mux.HandleFunc("POST "+reloadPath, func(w http.ResponseWriter, r *http.Request) {
 		if err := daemon.reload(r.Context()); err != nil {
@@ -154,6 +151,13 @@ func (c *control) Run(ctx context.Context, daemon controller) error {
 		err = nil
 	}
 	return err
+}
+
+func writeStatusJSON(w http.ResponseWriter, s statusReply) {
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(s)
 }
 
 func serveOrder(w http.ResponseWriter, r *http.Request, daemon controller) {

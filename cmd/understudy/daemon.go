@@ -58,6 +58,7 @@ type daemon struct {
 	inherits  *inheritance // from the process before; nil: there is none
 	unread    string       // why orders could not be read, nor put aside
 	tuning    *tuning
+	metrics   *monitoring
 	sync      *connsync.Sync
 
 	reloading   sync.Mutex    // one reload or upgrade at a time
@@ -135,6 +136,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		r := d.tracker.Lookup(name)
 		return tracked{fault: r.Fault, pending: r.Pending, adjust: r.Adjust}
 	}
+	d.metrics = newMonitoring(d.status, log)
 	d.elections.ready = func(limit time.Duration) bool {
 		ready, _ := d.sync.Ready(limit)
 		return ready
@@ -169,6 +171,7 @@ func (d *daemon) set(c *configs.Config) {
 	d.mu.Unlock()
 	d.level.Set(c.Log.Level)
 	d.tuning.set(c)
+	d.metrics.set(c.Listen)
 	d.monitor.Set(checks(c))
 	d.sync.Set(syncConfig(c)) // before who asks it whether to wait
 	d.notifier.Set(hearers(c))
@@ -279,6 +282,7 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	}
 	parts.Go(func() error { return d.sync.Run(stopping) })
 	parts.Go(func() error { return socket.Run(stopping, d) })
+	parts.Go(func() error { return d.metrics.Run(stopping) })
 	directing, stopDirector := context.WithCancel(alive)
 	cancels = append(cancels, stopDirector)
 	directed := make(chan struct{})

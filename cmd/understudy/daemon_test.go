@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,10 +44,11 @@ func TestDaemon(t *testing.T) {
 		return first
 	}
 	file, socket := filepath.Join(dir, "understudy.toml"), filepath.Join(dir, "understudy.sock")
+	listen := freePort(t)
 	write := func(extra string) {
 		t.Helper()
-		config := fmt.Sprintf("[director]\nrouter_id = \"lb1\"\nstate = %q\n[director.api]\nsocket = %q\n"+
-			"[[vrrp]]\nname = \"web\"\ninterface = \"none0\"\nvrid = 51\naddresses = [\"192.0.2.100/24\"]\n%s", dir, socket, extra)
+		config := fmt.Sprintf("[director]\nrouter_id = \"lb1\"\nstate = %q\n[director.api]\nsocket = %q\nlisten = %q\n"+
+			"[[vrrp]]\nname = \"web\"\ninterface = \"none0\"\nvrid = 51\naddresses = [\"192.0.2.100/24\"]\n%s", dir, socket, listen, extra)
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -92,6 +95,23 @@ func TestDaemon(t *testing.T) {
 		t.Errorf("trace of nobody: exit status %d, %q", code, stderr)
 	}
 
+	scrape := func() string {
+		resp, err := http.Get("http://" + listen.String() + metricsPath)
+		if err != nil {
+			return err.Error()
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return err.Error()
+		}
+		return string(b)
+	}
+	eventually(t, "metrics", func() bool {
+		return strings.Contains(scrape(), `understudy_vrrp_state{interface="none0",router="web",state="fault",vrid="51"} 1`)
+	})
+
+	listen = freePort(t) // the reload moves the metrics
 	write("priority = 120\n")
 	if code, _, stderr := try("reload", "--socket", socket); code != 0 {
 		t.Errorf("reload: exit status %d, %s", code, stderr)
@@ -99,13 +119,16 @@ func TestDaemon(t *testing.T) {
 	if a, b := told(), told(); a != "RELOADING=1" || b != "READY=1" {
 		t.Errorf("told %q, %q; want RELOADING=1, READY=1", a, b)
 	}
+	eventually(t, "metrics after a reload", func() bool {
+		return strings.Contains(scrape(), "understudy_vrrp_priority{interface=\"none0\",router=\"web\",vrid=\"51\"} 120\n")
+	})
 	if s := status(); s.Routers[0].Priority != 120 || s.Refused != "" {
 		t.Errorf("after a reload: priority %d, refused %q", s.Routers[0].Priority, s.Refused)
 	}
 
 	write("priority = 130\nvird = 52\n")
 	code, _, stderr := try("reload", "--socket", socket)
-	if want := file + ":12: "; code != 1 || !strings.Contains(stderr, want) || !strings.Contains(stderr, `"vrid"`) {
+	if want := file + ":13: "; code != 1 || !strings.Contains(stderr, want) || !strings.Contains(stderr, `"vrid"`) {
 		t.Errorf("reload of a broken file: exit status %d, %q; want %q and what was meant", code, stderr, want)
 	}
 	told()

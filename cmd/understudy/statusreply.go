@@ -23,10 +23,14 @@ type statusReply struct {
 
 	Services []serviceStatus `json:"services"`
 	Lanes    []laneStatus    `json:"lanes"`
-	Sysctl   []sysctlStatus  `json:"sysctl,omitempty"`        // settings of the kernel that are not as they should be
-	Timeouts string          `json:"timeouts_error,omitzero"` // why the timeouts of connections are not as configured
-	Orders   []orderStatus   `json:"orders_unused,omitempty"` // by hand, for servers that are not configured
-	Lost     string          `json:"orders_lost,omitzero"`    // what became of orders by hand that could not be read
+	// Uncounted says why there are no numbers of connections; those below are 0 then.
+	Uncounted string `json:"connections_error,omitzero"`
+	Unheard   string `json:"listen_error,omitzero"` // why there are no metrics at [director.api] listen
+
+	Sysctl   []sysctlStatus `json:"sysctl,omitempty"`        // settings of the kernel that are not as they should be
+	Timeouts string         `json:"timeouts_error,omitzero"` // why the timeouts of connections are not as configured
+	Orders   []orderStatus  `json:"orders_unused,omitempty"` // by hand, for servers that are not configured
+	Lost     string         `json:"orders_lost,omitzero"`    // what became of orders by hand that could not be read
 
 	Exclusive bool `json:"exclusive,omitzero"` // the whole IPVS table is the daemon's, not only its services
 }
@@ -56,12 +60,15 @@ type routerStatus struct {
 	Master         string            `json:"master,omitzero"` // primary address of the current master
 	MasterPriority uint8             `json:"master_priority,omitzero"`
 	PreemptHeld    string            `json:"preempt_held,omitzero"` // why this director does not preempt although it would
+	Transitions    uint64            `json:"transitions"`
 	Takeovers      uint64            `json:"takeovers"`
 	Addresses      []addressStatus   `json:"addresses"`
 	Routes         []routingStatus   `json:"routes,omitempty"`
 	Rules          []routingStatus   `json:"rules,omitempty"`
 	Sent           uint64            `json:"advertisements_sent"`
 	Received       uint64            `json:"advertisements_received"`
+	SendErrors     uint64            `json:"send_errors"`     // advertisements that the kernel refused
+	LateTicks      uint64            `json:"late_ticks"`      // deadlines met later than half an interval
 	Drops          map[string]uint64 `json:"drops,omitempty"` // by reason
 }
 

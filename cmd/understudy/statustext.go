@@ -40,6 +40,9 @@ func writeStatus(w io.Writer, s statusReply) error {
 			fmt.Fprintf(tw, "! notification by %s fails, %d waiting: %s\n", n.Target, n.Waiting, n.LastError)
 		}
 	}
+	if s.Unheard != "" {
+		fmt.Fprintln(tw, "! no metrics:", s.Unheard)
+	}
 	if s.Timeouts != "" {
 		fmt.Fprintln(tw, "!", s.Timeouts)
 	}
