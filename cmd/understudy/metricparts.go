@@ -37,6 +37,48 @@ func (w metricWriter) router(r *routerStatus) {
 		w.flag(addressWanted, a.Wanted, r.Name, r.Interface, a.Address)
 		w.flag(addressHeld, a.Held, r.Name, r.Interface, a.Address)
 	}
+	w.routing("route", r.Routes, r.Name)
+	w.routing("rule", r.Rules, r.Name)
+	seen := map[string]bool{}
+	for _, t := range r.Tracks {
+		if t.State != "unknown" && !seen[t.What] { // one may be tracked with two effects
+			seen[t.What] = true
+			w.flag(trackPass, t.State == "pass", r.Name, t.What)
+		}
+	}
+}
+
+func (w metricWriter) routing(kind string, all []routingStatus, router string) {
+	seen := map[string]bool{}
+	for _, r := range all {
+		if !seen[r.Text] {
+			seen[r.Text] = true
+			w.flag(routingWanted, r.Wanted, router, kind, r.Text)
+			w.flag(routingHeld, r.Held, router, kind, r.Text)
+		}
+	}
+}
+
+// notified sends one set of series for all targets of one name: a program may be
+// there more than once, with other arguments.
+func (w metricWriter) notified(all []notifiedStatus) {
+	sums := map[string]notifiedStatus{}
+	for _, n := range all {
+		s := sums[n.Target]
+		s.Delivered += n.Delivered
+		s.Failed += n.Failed
+		s.Dropped += n.Dropped
+		s.Waiting += n.Waiting
+		s.Failing = s.Failing || n.Failing
+		sums[n.Target] = s
+	}
+	for target, s := range sums {
+		w.counter(notifyDelivered, s.Delivered, target)
+		w.counter(notifyFailed, s.Failed, target)
+		w.counter(notifyDropped, s.Dropped, target)
+		w.gauge(notifyWaiting, float64(s.Waiting), target)
+		w.flag(notifyFailing, s.Failing, target)
+	}
 }
 
 // conditions sends each condition once, although a peer may show it for more than

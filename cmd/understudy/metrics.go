@@ -58,6 +58,16 @@ var (
 	vrrpCondition   = describe("vrrp_condition", "1 while something between the virtual router and a peer is not as it should be; no series otherwise.", "condition", "router", "interface", "peer")
 	groupState      = describe("group_state", "1 for the state that the group of virtual routers is in, 0 for the others.", "group", "state")
 
+	trackPass = describe("track_pass", "1 if what the virtual router depends on is as it should be, 0 if not; no series while it is unknown.", "router", "track")
+
+	notifyDelivered = describe("notify_delivered_total", "Changes of state that a target was told of.", "target")
+	notifyFailed    = describe("notify_failed_total", "Changes of state that a target could not be told of.", "target")
+	notifyDropped   = describe("notify_dropped_total", "Changes of state that later ones have overtaken.", "target")
+	notifyWaiting   = describe("notify_waiting", "Changes of state that wait for a target.", "target")
+	notifyFailing   = describe("notify_failing", "1 if the target could not be told the last time.", "target")
+
+	routingWanted = describe("routing_wanted", "1 if the route or rule of the virtual router is to be in the kernel.", "router", "kind", "object")
+	routingHeld   = describe("routing_held", "1 if the route or rule of the virtual router is in the kernel.", "router", "kind", "object")
 	addressWanted = describe("address_wanted", "1 if the virtual address is to be on this host.", "router", "interface", "address")
 	addressHeld   = describe("address_held", "1 if the virtual address is on this host.", "router", "interface", "address")
 
@@ -117,6 +127,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		w.router(&s.status.Routers[i])
 	}
 	w.conditions(s.status.Conditions)
+	w.notified(s.status.Notified)
 	for _, g := range s.status.Groups {
 		w.oneOf(groupState, states, g.State, g.Name)
 	}

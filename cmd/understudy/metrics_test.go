@@ -49,6 +49,12 @@ func sampleStatus() *snapshot {
 				State: "master", Since: at.Add(-30 * time.Second), Leaving: true, Transitions: 5, Takeovers: 2, Sent: 100, Received: 40,
 				SendErrors: 3, LateTicks: 4, Drops: map[string]uint64{"ttl": 7, "priority": 9},
 				Addresses: []addressStatus{{Address: "192.0.2.100/24", Wanted: true, Held: true}, {Address: "192.0.2.101/24", Wanted: true, Error: "refused"}},
+				Routes:    []routingStatus{{Text: "default via 192.0.2.1", Wanted: true, Held: true}},
+				Rules:     []routingStatus{{Text: "from 192.0.2.100 lookup 100", Wanted: true}},
+				Tracks: []trackStatus{
+					{What: "interface eth1", State: "pass"}, {What: "interface eth1", State: "pass"},
+					{What: "route 0.0.0.0/0", State: "fail"}, {What: "process named", State: "unknown"},
+				},
 			},
 			{Name: `we"b\6`, Interface: "eth0", VRID: 51, Version: 3, Priority: 100, IntervalNS: time.Second, State: "init"},
 		},
@@ -57,6 +63,10 @@ func sampleStatus() *snapshot {
 			{Condition: "two-masters", Router: "web", Interface: "eth0", Peer: "192.0.2.2", Detail: "not a label", Since: at, Last: at, Count: 3},
 			{Condition: "address-conflict", Router: "web", Interface: "eth0", Peer: "02:00:00:00:00:01", Detail: "192.0.2.100"},
 			{Condition: "address-conflict", Router: "web", Interface: "eth0", Peer: "02:00:00:00:00:01", Detail: "192.0.2.101"},
+		},
+		Notified: []notifiedStatus{
+			{Target: "/usr/local/bin/tell", Waiting: 1, Delivered: 4, Failed: 1, Failing: true},
+			{Target: "/usr/local/bin/tell", Waiting: 1, Delivered: 5, Dropped: 2},
 		},
 		Services: []serviceStatus{{
 			Name: "web", Service: "tcp 192.0.2.100:80", InTable: true, Quorum: "kept",
