@@ -11,12 +11,11 @@ import (
 )
 
 // metrics puts a status into Prometheus' words. It asks nobody but current, and
-// keeps nothing: each collection is that status and its age. All labels are names of
+// keeps nothing: each collection is that status. All labels are names of
 // the configuration, words of the program, or the peers of conditions, of which the
 // status has a bounded number.
 type metrics struct {
 	current func() *snapshot // nil: there is none yet
-	now     func() time.Time
 }
 
 // describe makes the description of a metric.
@@ -38,7 +37,7 @@ var (
 	configLoaded     = describe("config_loaded_timestamp_seconds", "When the running configuration was loaded, in seconds since the epoch.")
 	configWarnings   = describe("config_warnings", "Warnings about the running configuration.")
 	lastReload       = describe("last_reload_success", "1 unless the last reload was refused, 0 then.")
-	snapshotAge      = describe("snapshot_age_seconds", "Age of the status that all these metrics are taken from, in seconds.")
+	snapshotTime     = describe("snapshot_timestamp_seconds", "When the status was taken that all these metrics are from, in seconds since the epoch.")
 	snapshotDuration = describe("snapshot_duration_seconds", "How long it took to take the status, in seconds.")
 	kernelSettings   = describe("kernel_settings_wrong", "Settings of the kernel that are not as the configuration needs them.")
 
@@ -120,7 +119,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	w := metricWriter(out)
-	w.gauge(snapshotAge, max(0, m.now().Sub(s.taken).Seconds()))
+	w.moment(snapshotTime, s.taken)
 	w.gauge(snapshotDuration, s.took.Seconds())
 	w.daemon(&s.status)
 	for i := range s.status.Routers {

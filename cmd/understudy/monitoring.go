@@ -1,14 +1,14 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +19,8 @@ import (
 )
 
 const metricsPath = "/metrics" // GET: the metrics, as Prometheus scrapes them
+
+const noStatus = "there is no status yet; ask again"
 
 const (
 	// maxScrapers bounds the connections; more wait until one of them is closed.
@@ -37,7 +39,6 @@ type monitoring struct {
 	log       *slog.Logger
 	snapshots *snapshots
 	handler   http.Handler
-	turn      chan struct{} // capacity 1: of those who put a snapshot into words
 	moved     chan struct{} // capacity 1: the address may have changed
 
 	mu      sync.Mutex
@@ -51,10 +52,10 @@ type monitoring struct {
 func newMonitoring(gather func(context.Context) statusReply, log *slog.Logger) *monitoring {
 	m := &monitoring{
 		log: log, snapshots: newSnapshots(gather),
-		turn: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		moved: make(chan struct{}, 1),
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(&metrics{current: m.snapshots.newest, now: time.Now},
+	registry.MustRegister(&metrics{current: m.snapshots.newest},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	exposition := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, // half of the metrics is better than none
@@ -62,10 +63,26 @@ func newMonitoring(gather func(context.Context) statusReply, log *slog.Logger) *
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+metricsPath, func(w http.ResponseWriter, r *http.Request) {
-		m.answer(w, r, func(w http.ResponseWriter, _ *snapshot) { exposition.ServeHTTP(w, r) })
+		s := m.snapshots.fresh(r.Context())
+		if s == nil {
+			http.Error(w, noStatus, http.StatusServiceUnavailable)
+			return
+		}
+		// Not what the client would have best: there are two forms, whoever asks.
+		page, ask := &s.metrics, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: metricsPath}, Header: http.Header{}}
+		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			page = &s.zipped
+			ask.Header.Set("Accept-Encoding", "gzip")
+		}
+		page.send(w, func(w http.ResponseWriter) { exposition.ServeHTTP(w, ask) })
 	})
 	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, r *http.Request) {
-		m.answer(w, r, func(w http.ResponseWriter, s *snapshot) { writeStatusJSON(w, s.status) })
+		s := m.snapshots.fresh(r.Context())
+		if s == nil {
+			http.Error(w, noStatus, http.StatusServiceUnavailable)
+			return
+		}
+		s.json.send(w, func(w http.ResponseWriter) { writeStatusJSON(w, s.status) })
 	})
 	m.handler = mux
 	return m
@@ -186,37 +203,3 @@ func (m *monitoring) note(address netip.AddrPort, err error) {
 		m.log.Error("no metrics, trying again", "address", address, "err", err)
 	}
 }
-
-// answer lets write put a fresh snapshot into words, for one client at a time, and
-// sends them. A client that reads slowly keeps nobody waiting.
-func (m *monitoring) answer(w http.ResponseWriter, r *http.Request, write func(http.ResponseWriter, *snapshot)) {
-	s := m.snapshots.fresh(r.Context())
-	if s == nil {
-		http.Error(w, "there is no status yet", http.StatusServiceUnavailable)
-		return
-	}
-	page := page{header: w.Header()}
-	select {
-	case m.turn <- struct{}{}:
-	case <-r.Context().Done():
-		return
-	}
-	func() {
-		defer func() { <-m.turn }()
-		write(&page, s)
-	}()
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(cmp.Or(page.code, http.StatusOK))
-	_, _ = w.Write(page.Bytes())
-}
-
-// page is an answer that is complete before it is sent.
-type page struct {
-	bytes.Buffer
-	header http.Header
-	code   int
-}
-
-func (p *page) Header() http.Header { return p.header }
-
-func (p *page) WriteHeader(code int) { p.code = cmp.Or(p.code, code) }

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // locked is a log that many write to.
@@ -88,6 +90,7 @@ func monitor(t *testing.T, address netip.AddrPort, s statusReply) (*monitoring, 
 func TestMonitoring(t *testing.T) {
 	t.Parallel()
 	address := freePort(t)
+	began := time.Now()
 	_, _, gathered := monitor(t, address, sampleStatus().status)
 	eventually(t, "a server", func() bool { return reachable(address) })
 	for _, c := range []struct {
@@ -133,8 +136,30 @@ func TestMonitoring(t *testing.T) {
 			}
 		}
 	}
-	if n := gathered.Load(); n != 1 {
-		t.Errorf("gathered %d times within two seconds, want once", n)
+	var pages []string
+	for range 2 {
+		req, err := http.NewRequest(http.MethodGet, "http://"+address.String()+metricsPath, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept-Encoding", "identity")
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.Header.Get("Content-Encoding") != "" || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain; version=0.0.4") {
+			t.Errorf("%v, %v", err, resp.Header)
+		}
+		pages = append(pages, string(body))
+	}
+	if gathered.Load() == 1 && pages[0] != pages[1] || !strings.Contains(pages[0], "\nunderstudy_build_info{") {
+		t.Errorf("put into words twice (-first +second):\n%s", cmp.Diff(pages[0], pages[1]))
+	}
+	n, limit := gathered.Load(), int64(1+time.Since(began)/freshTime)
+	if n > limit {
+		t.Errorf("gathered %d times, want %d at most", n, limit)
 	}
 }
 

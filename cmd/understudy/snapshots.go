@@ -1,16 +1,49 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"maps"
+	"net/http"
 	"sync"
 	"time"
 )
 
-// snapshot is a status that many may read.
+// snapshot is a status that many may read. It is put into words once for each form.
 type snapshot struct {
 	status statusReply
 	taken  time.Time
 	took   time.Duration
+
+	metrics, zipped, json page
+}
+
+// page is an answer that is complete before it is sent.
+type page struct {
+	once   sync.Once
+	header http.Header
+	code   int // 0: OK
+	bytes.Buffer
+}
+
+// Header, with WriteHeader and Write, makes a page an http.ResponseWriter.
+func (p *page) Header() http.Header { return p.header }
+
+// WriteHeader sets the code, unless it is set.
+func (p *page) WriteHeader(code int) { p.code = cmp.Or(p.code, code) }
+
+// send writes the page, which write fills the first time. A client that reads slowly
+// keeps nobody waiting.
+func (p *page) send(w http.ResponseWriter, write func(http.ResponseWriter)) {
+	p.once.Do(func() {
+		p.header = http.Header{}
+		write(p)
+	})
+	maps.Copy(w.Header(), p.header)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(cmp.Or(p.code, http.StatusOK))
+	_, _ = w.Write(p.Bytes())
 }
 
 const (
