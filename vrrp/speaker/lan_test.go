@@ -315,11 +315,16 @@ func (h *host) inject(p packet) {
 	}
 	c := h.sockets[len(h.sockets)-1]
 	mine := slices.Contains(h.addrs, p.dst) || p.dst == group4 && c.multicast
-	if c.closed || !mine || len(p.message) > 1 && !c.ids.has(p.message[1]) {
+	if c.closed || !mine || len(p.message) > 1 && !c.ids.has(p.message[1]) && !c.ours(p.message) {
 		return
 	}
 	c.queue = append(c.queue, p)
 	c.nudge()
+}
+
+// ours reports whether the first address of an advertisement is one of c.first.
+func (c *fakeConn) ours(message []byte) bool {
+	return len(message) >= 12 && slices.Contains(c.first, netip.AddrFrom4([4]byte(message[8:12])))
 }
 
 func (c *fakeConn) setReadDeadline(t time.Time) error {
