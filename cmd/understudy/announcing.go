@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/understudy-ha/understudy/configs"
+	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/garp"
 	"github.com/understudy-ha/understudy/vrrp"
 )
@@ -13,6 +14,8 @@ import (
 type announcing struct {
 	announcer *garp.Announcer
 	watcher   *garp.Watcher
+	plumbed   func(map[string]bool) // is told which virtual routers have all their addresses
+	routers   func() []director.VirtualRouter
 }
 
 // Set implements director.Announcer.
@@ -23,6 +26,16 @@ func (a announcing) Set(claims map[garp.Target]garp.Claim) {
 		watches[t] = garp.Watch{Timing: garp.DefaultTiming}
 	}
 	a.watcher.Set(watches)
+	plumbed := map[string]bool{}
+	for _, r := range a.routers() {
+		all := true
+		for _, p := range r.Addresses {
+			_, held := claims[garp.Target{Link: r.Link, Address: p.Addr()}]
+			all = all && held
+		}
+		plumbed[r.Name] = all
+	}
+	a.plumbed(plumbed)
 }
 
 // conflicts returns the conditions of addresses that somebody else claims, too.

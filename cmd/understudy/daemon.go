@@ -116,10 +116,16 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	}
 	d.monitor = health.New(health.Options{Log: log, Bell: func(c health.Check) { d.director.RingCheck(c) }})
 	d.director = director.New(director.Options{
-		Addresses:     d.addresses,
-		Routes:        d.routes,
-		IPVS:          d.table,
-		Announcer:     announcing{d.announcer, d.watcher},
+		Addresses: d.addresses,
+		Routes:    d.routes,
+		IPVS:      d.table,
+		Announcer: announcing{
+			announcer: d.announcer, watcher: d.watcher, plumbed: d.elections.plumbed,
+			routers: func() []director.VirtualRouter {
+				c, _, _ := d.running()
+				return c.Director.Routers
+			},
+		},
 		Roles:         d.elections.roles,
 		Health:        d.monitor.Lookup,
 		Orders:        d.orders.Lookup,

@@ -22,6 +22,15 @@ func (e *elections) status() map[string]speaker.Status {
 	return all
 }
 
+// plumbed tells the speakers which virtual routers have their addresses in place.
+func (e *elections) plumbed(names map[string]bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, one := range e.speakers {
+		one.speaker.SetPlumbed(names)
+	}
+}
+
 // groupStates returns the state of every group, by its name.
 func (e *elections) groupStates() map[string]vrrp.State {
 	e.setting.Lock()

@@ -34,6 +34,7 @@ type instance struct {
 	refused string // the last error of a send; "" after a success
 
 	public   atomic.Pointer[public]
+	plumbed  atomic.Bool // the addresses are in place
 	counters counters
 
 	mu       sync.Mutex
@@ -79,6 +80,16 @@ func (in *instance) dropped(now time.Time, drop vrrp.Drop, src netip.Addr) (firs
 	in.lastDrop = LastDrop{Drop: drop, Source: src, At: now}
 	in.mu.Unlock()
 	return in.counters.drops[drop].Add(1) == 1
+}
+
+// etherSource returns the virtual MAC, if there is one, once the addresses are in
+// place. A frame that comes from it moves the switch's idea of where it is, and with
+// that the clients' packets, to this host: not before it can answer.
+func (in *instance) etherSource() [6]byte {
+	if in.plumbed.Load() {
+		return in.want.VirtualMAC
+	}
+	return [6]byte{}
 }
 
 func (in *instance) unicast() bool { return len(in.want.UnicastPeers) > 0 }

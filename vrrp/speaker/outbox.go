@@ -34,7 +34,7 @@ func (l *loop) enqueueTo(now time.Time, in *instance, advert vrrp.Advertisement,
 		l.sent(now, in, err)
 		return
 	}
-	l.out = append(l.out, packet{src: src, dst: dst, mac: in.want.VirtualMAC, message: l.arena[start:]})
+	l.out = append(l.out, packet{src: src, dst: dst, mac: in.etherSource(), message: l.arena[start:]})
 	l.senders = append(l.senders, in)
 }
 

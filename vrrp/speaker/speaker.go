@@ -33,7 +33,8 @@ type Router struct {
 	// Strict drops an advertisement that lists other addresses than ours.
 	Strict bool
 	// VirtualMAC, unless it is zero, is the Ethernet source of what is sent to the
-	// multicast group (RFC 9568 section 7.3). The link need not have it.
+	// multicast group (RFC 9568 section 7.3), once SetPlumbed has named the router. The
+	// link need not have it.
 	VirtualMAC [6]byte
 	// Fault, unless it is vrrp.ReasonNone, keeps the router from taking part.
 	Fault vrrp.Reason
@@ -168,6 +169,15 @@ func (s *Speaker) Set(routers []Router) (departed <-chan struct{}) {
 	}
 	s.change(func(w *desired) { w.routers, w.departed = unique, append(w.departed, done) })
 	return done
+}
+
+// SetPlumbed tells which virtual routers have their addresses in place, by name. Until
+// then one with a virtual MAC sends from that of the link. It may be called from any
+// goroutine and holds up nothing.
+func (s *Speaker) SetPlumbed(names map[string]bool) {
+	for _, in := range *s.published.Load() {
+		in.plumbed.Store(names[in.public.Load().Config.Name])
+	}
 }
 
 // SetLink tells the state of the interface. It returns at once and may be called
