@@ -15,6 +15,7 @@ want() { have "$1" || need="$need $2"; }
 want linux.uml user-mode-linux
 want ipvsadm ipvsadm
 want keepalived keepalived
+want /usr/lib/frr/vrrpd frr
 want modprobe kmod
 want gcc gcc
 [ -e /usr/include/stdlib.h ] || need="$need libc6-dev"
@@ -36,8 +37,8 @@ if [ -n "$need" ]; then
 	fi
 	echo "installing:$need"
 	$sudo env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-	# A keepalived of ours runs only inside the lab: Debian's policy hook keeps
-	# the package from starting one on this machine.
+	# A keepalived or FRR of ours runs only inside the lab: Debian's policy hook
+	# keeps the packages from starting one on this machine.
 	$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $need >/dev/null
 fi
 

@@ -9,6 +9,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Tests that run beside each other wait most of the time.
+	_ = flag.Set("test.parallel", "4")
 	flag.Parse()
 	vm.Main(vm.Network, site.Build, m.Run)
 }

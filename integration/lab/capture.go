@@ -16,7 +16,8 @@ import (
 // Frame is an Ethernet frame as it was captured on an interface.
 type Frame struct {
 	At   time.Time
-	Sent bool // by the node itself
+	Sent bool  // by the node itself
+	From *Port // whose node sent it, if a Tap kept it
 	Data []byte
 }
 
@@ -37,10 +38,28 @@ const (
 	offEtherType = 12
 	offProtocol  = 14 + 9
 	offSource    = 14 + 12
+	// offNextHeader is that of IPv6: advertisements have no extension header.
+	offNextHeader = 14 + 6
 )
 
 // ARP chooses ARP frames.
 func ARP() Filter { return match(field{offEtherType, 2, 0x0806}) }
+
+// VRRP chooses advertisements of both families.
+func VRRP() Filter {
+	const protocol = 112
+	return Filter{
+		bpf.LoadAbsolute{Off: offEtherType, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0x86dd, SkipTrue: 3},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0x0800, SkipTrue: 5},
+		bpf.LoadAbsolute{Off: offProtocol, Size: 1},
+		bpf.Jump{Skip: 1},
+		bpf.LoadAbsolute{Off: offNextHeader, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocol, SkipTrue: 1},
+		bpf.RetConstant{Val: 0xffff},
+		bpf.RetConstant{Val: 0},
+	}
+}
 
 // Protocol chooses IPv4 packets of a protocol.
 func Protocol(number uint32) Filter {
@@ -133,7 +152,7 @@ func (p *Port) Capture(filter Filter) *Capture {
 			}
 			ll, ok := from.(*unix.SockaddrLinklayer)
 			c.mu.Lock()
-			c.frames = append(c.frames, Frame{time.Now(), ok && ll.Pkttype == unix.PACKET_OUTGOING, append([]byte(nil), b[:k]...)})
+			c.frames = append(c.frames, Frame{At: time.Now(), Sent: ok && ll.Pkttype == unix.PACKET_OUTGOING, Data: append([]byte(nil), b[:k]...)})
 			c.mu.Unlock()
 		}
 	}()

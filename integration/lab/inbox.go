@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inbox receives many IPv4 datagrams with one system call.
+// inbox receives many datagrams with one system call.
 type inbox struct {
 	headers [64]struct {
 		unix.Msghdr
 		size uint32
 		_    uint32
 	}
-	from [64]unix.RawSockaddrInet4
+	from [64]unix.RawSockaddrInet6 // of either family
 	iov  [64]unix.Iovec
 	data [64][256]byte
 	got  []datagram
@@ -41,7 +41,7 @@ func newInbox() *inbox {
 // receive returns what is waiting, and does not wait itself (recvmmsg(2)).
 func (in *inbox) receive(fd int) []datagram {
 	for i := range in.headers {
-		in.headers[i].Namelen = unix.SizeofSockaddrInet4
+		in.headers[i].Namelen = unix.SizeofSockaddrInet6
 	}
 	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&in.headers[0])), uintptr(len(in.headers)), unix.MSG_DONTWAIT, 0, 0)
 	in.got = in.got[:0]
@@ -49,7 +49,15 @@ func (in *inbox) receive(fd int) []datagram {
 		return nil
 	}
 	for i := range int(n) {
-		in.got = append(in.got, datagram{netip.AddrFrom4(in.from[i].Addr), in.data[i][:in.headers[i].size]})
+		in.got = append(in.got, datagram{source(&in.from[i]), in.data[i][:in.headers[i].size]})
 	}
 	return in.got
+}
+
+// source is the address in a socket address of either family (ip(7), ipv6(7)).
+func source(sa *unix.RawSockaddrInet6) netip.Addr {
+	if sa.Family == unix.AF_INET6 {
+		return netip.AddrFrom16(sa.Addr)
+	}
+	return netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(sa)).Addr)
 }

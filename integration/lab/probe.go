@@ -55,7 +55,11 @@ func (n *Node) Probe(target netip.AddrPort, every time.Duration) *Prober {
 	p := &Prober{target: target, every: every, ended: make(chan struct{})}
 	n.Must("probe "+target.String(), func() error {
 		// Not connected: errors that ICMP brings are losses, not ends.
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		family := unix.AF_INET
+		if target.Addr().Is6() {
+			family = unix.AF_INET6
+		}
+		fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
 			return fmt.Errorf("open socket: %w", err)
 		}
@@ -65,6 +69,14 @@ func (n *Node) Probe(target netip.AddrPort, every time.Duration) *Prober {
 	go p.run()
 	n.lab.tb.Cleanup(p.Stop)
 	return p
+}
+
+// sockaddr is an address and port for a system call.
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is6() {
+		return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+	}
+	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
 }
 
 // monotonic reads the clock that ClockNanosleep sleeps by.
@@ -79,7 +91,7 @@ func (p *Prober) run() {
 	defer runtime.UnlockOSThread()
 	defer close(p.ended)
 	defer unix.Close(p.fd)
-	to := &unix.SockaddrInet4{Port: int(p.target.Port()), Addr: p.target.Addr().As4()}
+	to := sockaddr(p.target)
 	b := make([]byte, 8)
 	p.mu.Lock()
 	p.origin = time.Now()

@@ -108,15 +108,19 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) {
 // listenEcho starts a thread that sends every datagram back with the node's name
 // behind it. The node need not hold the address yet.
 func (s *Server) listenEcho(addr netip.AddrPort) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	family, level, freebind := unix.AF_INET, unix.IPPROTO_IP, unix.IP_FREEBIND
+	if addr.Addr().Is6() {
+		family, level, freebind = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open socket: %w", err)
 	}
 	tv := unix.NsecToTimeval(int64(100 * time.Millisecond)) // wakes up so often to see whether it is to end
 	err = errors.Join(
-		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1),
+		unix.SetsockoptInt(fd, level, freebind, 1),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv),
-		unix.Bind(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}),
+		unix.Bind(fd, sockaddr(addr)),
 	)
 	if err != nil {
 		return errors.Join(err, unix.Close(fd))

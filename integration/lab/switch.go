@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 )
@@ -13,6 +14,9 @@ import (
 type Switch struct {
 	node   *Node
 	bridge netlink.Link
+
+	mu    sync.Mutex
+	ports map[int]*Port // by the index of the switch's end
 }
 
 // Switch adds a switch.
@@ -28,7 +32,14 @@ func (l *Lab) Switch(name string) *Switch {
 	if err != nil {
 		l.tb.Fatalf("make switch %s: %v", name, err)
 	}
-	return &Switch{node: n, bridge: br}
+	return &Switch{node: n, bridge: br, ports: make(map[int]*Port)}
+}
+
+// port returns the port with that index, or nil.
+func (s *Switch) port(index int) *Port {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ports[index]
 }
 
 // Port is a cable from a node's interface to a switch.
@@ -57,6 +68,9 @@ func (s *Switch) Connect(n *Node, ifname string, prefixes ...string) *Port {
 	p := &Port{Node: n, Ifname: ifname, sw: s, far: far}
 	err := s.node.nl.LinkAdd(veth)
 	if err == nil {
+		s.mu.Lock()
+		s.ports[veth.Index] = p
+		s.mu.Unlock()
 		err = s.node.nl.LinkSetMaster(veth, s.bridge)
 	}
 	if err == nil {

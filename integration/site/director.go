@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,10 +71,11 @@ func (d *Director) Write(config string) {
 	d.File = d.site.Lab.File(d.Node.Name+".toml", config)
 }
 
-// Start starts the daemon and does not wait for anything.
-func (d *Director) Start() {
+// Start starts the daemon, with further arguments of "run" if there are any, and
+// does not wait for anything.
+func (d *Director) Start(args ...string) {
 	d.tb.Helper()
-	d.proc = d.Node.StartFirst(d.Node.Name+".log", Binary(), "run", "--config", d.File)
+	d.proc = d.Node.StartFirst(d.Node.Name+".log", Binary(), append([]string{"run", "--config", d.File}, args...)...)
 }
 
 // Stop stops the daemon cleanly and waits for its end.
@@ -96,20 +98,31 @@ func (d *Director) Signal(s syscall.Signal) { d.proc.Signal(s) }
 // Process is the running daemon.
 func (d *Director) Process() *lab.Process { return d.proc }
 
+// Pid returns the daemon's process number.
+func (d *Director) Pid() int { return d.proc.Pid() }
+
 // Log returns what the daemon has printed.
 func (d *Director) Log() string { return d.site.Lab.Log(d.Node.Name + ".log") }
 
 // Reload asks for a reload by the control socket.
 func (d *Director) Reload() error {
-	resp, err := d.client().Post("http://understudy/v1/reload", "", nil)
+	return d.post("/v1/reload")
+}
+
+// Handover asks the daemon to let its peer have a virtual router.
+func (d *Director) Handover(router string) error {
+	return d.post("/v1/handover?router=" + url.QueryEscape(router))
+}
+
+func (d *Director) post(path string) error {
+	resp, err := d.client().Post("http://understudy"+path, "", nil)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusNoContent {
-		var b [4096]byte
-		k, _ := resp.Body.Read(b[:])
-		return fmt.Errorf("status %d: %s", resp.StatusCode, b[:k])
+	if resp.StatusCode/100 != 2 {
+		b, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+		return fmt.Errorf("status %d: %s", resp.StatusCode, b)
 	}
 	return nil
 }
@@ -132,13 +145,15 @@ func (d *Director) client() *http.Client {
 type Status struct {
 	PID     int `json:"pid"`
 	Routers []struct {
-		Name      string    `json:"name"`
-		State     string    `json:"state"`
-		Since     time.Time `json:"since"`
-		Reason    string    `json:"reason"`
-		Master    string    `json:"master"`
-		Takeovers int       `json:"takeovers"`
-		Sent      int       `json:"advertisements_sent"`
+		Name      string         `json:"name"`
+		State     string         `json:"state"`
+		Since     time.Time      `json:"since"`
+		Reason    string         `json:"reason"`
+		Master    string         `json:"master"`
+		Takeovers int            `json:"takeovers"`
+		Sent      int            `json:"advertisements_sent"`
+		Received  int            `json:"advertisements_received"`
+		Drops     map[string]int `json:"drops"`
 		Addresses []struct {
 			Address string `json:"address"`
 			Held    bool   `json:"held"`

@@ -13,6 +13,8 @@ import (
 // The addresses of every site.
 const (
 	VIP       = "10.51.0.100"
+	VIP6      = "fd51::100"    // of a site with IPv6, which also has
+	LinkVIP   = "fe80::51:100" // as the first address that is advertised (RFC 9568 section 5.2.9)
 	ClientIP  = "10.51.0.10"
 	InsideVIP = "10.53.0.1" // the servers' gateway with NAT
 	EchoPort  = 7           // UDP, one packet at a time scheduled, for probing
@@ -36,6 +38,11 @@ type Options struct {
 	KeepalivedExtra string
 	NoServices      bool // virtual routers only; the directors answer probes themselves
 	Addresses       []string
+	IPv6            bool      // the virtual router is one for IPv6; with NoServices
+	Unicast         bool      // advertisements go to the other director's address, not to the group
+	VirtualMAC      bool      // the virtual router has the MAC address of the RFC
+	Password        string    // of version 2's simple authentication
+	Router          string    // TOML put into [[vrrp]]
 	Files           [2]string // configuration files to use instead of written ones, with Interval said
 }
 
@@ -85,24 +92,28 @@ func New(tb lab.TB, o Options) *Site {
 	if o.Servers == 0 {
 		o.Servers = 3
 	}
-	if len(o.Addresses) == 0 {
+	switch {
+	case len(o.Addresses) > 0:
+	case o.IPv6:
+		o.Addresses = []string{LinkVIP + "/64", VIP6 + "/64"}
+	default:
 		o.Addresses = []string{VIP + "/24"}
 	}
 	s := &Site{Lab: lab.New(tb), Options: o, tb: tb}
 	tb.Cleanup(s.showLogs)
 	s.LAN = s.Lab.Switch("lan")
 	s.Client = s.Lab.Node("client")
-	s.ClientPort = s.LAN.Connect(s.Client, "eth0", ClientIP+"/24")
+	s.ClientPort = s.connect(s.Client, 10)
 	for i := range s.LB {
 		n := s.Lab.Node(fmt.Sprintf("lb%d", i+1))
 		d := &Director{Node: n, site: s, tb: tb}
-		d.Port = s.LAN.Connect(n, "eth0", fmt.Sprintf("10.51.0.%d/24", 11+i))
+		d.Port = s.connect(n, 11+i)
 		d.socket = s.Lab.Dir() + "/" + n.Name + ".sock"
 		s.LB[i] = d
 	}
 	if o.NoServices {
 		for _, d := range s.LB {
-			d.Node.Serve(nil, []string{fmt.Sprintf("%s:%d", VIP, EchoPort)})
+			d.Node.Serve(nil, []string{s.Echo().String()})
 		}
 	} else {
 		s.addServers()
@@ -119,6 +130,25 @@ func New(tb lab.TB, o Options) *Site {
 		d.File, d.socket = o.Files[i], c.Socket
 	}
 	return s
+}
+
+// connect connects a node to the LAN, with the addresses that it has there.
+func (s *Site) connect(n *lab.Node, host int) *lab.Port {
+	prefixes := []string{fmt.Sprintf("10.51.0.%d/24", host)}
+	if s.Options.IPv6 {
+		prefixes = append(prefixes, fmt.Sprintf("fd51::%d/64", host))
+		n.Sysctl("net.ipv6.conf.default.accept_ra", "0")
+		// The lab's own addresses are usable at once. Those that the daemons add
+		// later meet the kernel as it is by default.
+		n.Sysctl("net.ipv6.conf.default.accept_dad", "0")
+	}
+	p := s.LAN.Connect(n, "eth0", prefixes...)
+	if s.Options.IPv6 {
+		Eventually(s.tb, 5*time.Second, "the link-local address of "+n.Name, func() bool { return p.LinkLocal().IsValid() })
+		n.Sysctl("net.ipv6.conf.default.accept_dad", "1")
+		n.Sysctl("net.ipv6.conf.eth0.accept_dad", "1")
+	}
+	return p
 }
 
 func (s *Site) addServers() {
@@ -182,8 +212,14 @@ func (s *Site) ServerPort() int {
 func (s *Site) URL() string { return "http://" + VIP + "/" }
 
 // Echo is the UDP echo behind the VIP.
-func (s *Site) Echo() netip.AddrPort {
-	return netip.AddrPortFrom(netip.MustParseAddr(VIP), EchoPort)
+func (s *Site) Echo() netip.AddrPort { return netip.AddrPortFrom(s.VIP(), EchoPort) }
+
+// VIP is the address that clients use.
+func (s *Site) VIP() netip.Addr {
+	if s.Options.IPv6 {
+		return netip.MustParseAddr(VIP6)
+	}
+	return netip.MustParseAddr(VIP)
 }
 
 // MasterDown returns the RFC's master-down interval of the second director.
@@ -199,6 +235,9 @@ var priorities = [2]int{150, 100}
 // Priority returns the priority of a director, counted from 0.
 func (s *Site) Priority(i int) int { return priorities[i] }
 
+// directorIP is the own address of a director, counted from 0.
+func directorIP(i int) string { return fmt.Sprintf("10.51.0.%d", 11+i) }
+
 // Config returns the configuration file of a director, counted from 0.
 func (s *Site) Config(i int) string {
 	o := s.Options
@@ -208,6 +247,16 @@ func (s *Site) Config(i int) string {
 	router := func(name, link string, vrid int, addresses []string) {
 		fmt.Fprintf(&b, "\n[[vrrp]]\nname = %q\ninterface = %q\nvrid = %d\npriority = %d\nversion = %d\nadvert_interval = %q\naddresses = [\"%s\"]\n",
 			name, link, vrid, priorities[i], o.Version, o.Interval, strings.Join(addresses, `", "`))
+		if o.VirtualMAC {
+			b.WriteString("virtual_mac = true\n")
+		}
+		if o.Unicast {
+			fmt.Fprintf(&b, "unicast_peers = [%q]\n", directorIP(1-i))
+		}
+		if o.Password != "" {
+			fmt.Fprintf(&b, "auth = { type = \"pass\", password = %q }\n", o.Password)
+		}
+		b.WriteString(o.Router)
 		if o.Garp != "" {
 			fmt.Fprintf(&b, "[vrrp.garp]\n%s\n", o.Garp)
 		}

@@ -30,15 +30,22 @@ func Wait(limit time.Duration, what string, holds func() bool) error {
 // between may begin with one director and end with the other.
 func (s *Site) WaitReady() error {
 	limit := 2*s.MasterDown() + 15*time.Second
-	vip := netip.MustParsePrefix(s.Options.Addresses[0]).Addr()
+	vip := netip.MustParsePrefix(s.Options.Addresses[len(s.Options.Addresses)-1]).Addr()
 	return Wait(limit, "master, backup and full tables", func() bool {
 		for i, want := range []string{"master", "backup"} {
-			if s.LB[i].State() != want || s.LB[i].Serving() != len(s.Servers) || s.LB[i].Node.Holds("eth0", vip) != (i == 0) {
+			if s.LB[i].State() != want || s.LB[i].Serving() != len(s.Servers) || s.LB[i].Node.Has(vip) != (i == 0) {
 				return false
 			}
 		}
 		return true
 	})
+}
+
+// Answers waits until a probe that is sent from now on is answered.
+func (s *Site) Answers(p *lab.Prober, limit time.Duration) {
+	s.tb.Helper()
+	begin := time.Now()
+	Eventually(s.tb, limit, "an answer", func() bool { return p.Answered(begin) })
 }
 
 // Eventually is Wait for what may not fail.
