@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -59,6 +60,17 @@ func VRRP() Filter {
 		bpf.RetConstant{Val: 0xffff},
 		bpf.RetConstant{Val: 0},
 	}
+}
+
+// VRRPNotFrom chooses advertisements without those of one interface.
+func VRRPNotFrom(mac net.HardwareAddr) Filter {
+	return append(Filter{
+		bpf.LoadAbsolute{Off: 6, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(mac), SkipTrue: 3},
+		bpf.LoadAbsolute{Off: 10, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(binary.BigEndian.Uint16(mac[4:])), SkipTrue: 1},
+		bpf.RetConstant{Val: 0},
+	}, VRRP()...)
 }
 
 // Protocol chooses IPv4 packets of a protocol.

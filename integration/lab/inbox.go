@@ -9,15 +9,11 @@ import (
 
 // inbox receives many datagrams with one system call.
 type inbox struct {
-	headers [64]struct {
-		unix.Msghdr
-		size uint32
-		_    uint32
-	}
-	from [64]unix.RawSockaddrInet6 // of either family
-	iov  [64]unix.Iovec
-	data [64][256]byte
-	got  []datagram
+	headers [64]mmsghdr
+	from    [64]unix.RawSockaddrInet6 // of either family
+	iov     [64]unix.Iovec
+	data    [64][256]byte
+	got     []datagram
 }
 
 // datagram is valid until the next receive.
