@@ -49,10 +49,12 @@ func (p *Port) Flood(frames [][]byte, perSecond int) *Flood {
 // run sends what is due every half a millisecond: larger bursts would overflow
 // the queues of the machine that all hosts share.
 func (f *Flood) run(frames [][]byte, perSecond int) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	runtime.LockOSThread() // never unlocked: the runtime ends the thread
 	defer close(f.ended)
 	defer unix.Close(f.fd)
+	// In the world the flooder has a processor of its own: it does not give way to
+	// those who read what it sends. The thread is thrown away.
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0)
 	const tick = 500 * time.Microsecond
 	out := newOutbox(frames)
 	start := monotonic()
