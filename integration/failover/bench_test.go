@@ -11,13 +11,23 @@ import (
 	"github.com/understudy-ha/understudy/integration/site"
 )
 
-// BenchmarkBesideKeepalived prints what a client misses with either pair.
-func BenchmarkBesideKeepalived(b *testing.B) {
+// BenchmarkHostDeath prints how long a client waits when the master's link is
+// cut, with either pair.
+func BenchmarkHostDeath(b *testing.B) {
 	table := bench.New(b)
-	for _, interval := range []time.Duration{time.Second, 100 * time.Millisecond, 10 * time.Millisecond} {
+	table.Runs = 7
+	for _, interval := range intervals {
 		table.Measure(fmt.Sprintf("link cut at %v: longest gap", interval), func(tb *bench.Scene, p bench.Pair) float64 {
 			return gap(tb, p, interval, func(s *site.Site) { s.LB[0].Port.Cut() })
 		})
+	}
+	table.Print()
+}
+
+// BenchmarkBesideKeepalived prints what a client misses with either pair.
+func BenchmarkBesideKeepalived(b *testing.B) {
+	table := bench.New(b)
+	for _, interval := range intervals {
 		table.Measure(fmt.Sprintf("clean stop at %v: longest gap", interval), func(tb *bench.Scene, p bench.Pair) float64 {
 			return gap(tb, p, interval, func(s *site.Site) {
 				if err := p.Stop(s); err != nil {

@@ -40,7 +40,7 @@ func (s *Site) StartKeepalived(i int) *Keepalived {
 	if o.Password != "" {
 		fmt.Fprintf(&b, "  authentication {\n    auth_type PASS\n    auth_pass %s\n  }\n", o.Password)
 	}
-	b.WriteString("  virtual_ipaddress {\n")
+	b.WriteString(o.KeepalivedRouter + "  virtual_ipaddress {\n")
 	for _, a := range o.Addresses {
 		fmt.Fprintf(&b, "    %s\n", a)
 	}

@@ -34,16 +34,17 @@ type Options struct {
 	Director    string // TOML put into [director]
 	Service     string // TOML put into both services
 	Extra       string // TOML put at the end of the files of both directors
-	// KeepalivedExtra is put at the end of a keepalived's file.
-	KeepalivedExtra string
-	NoServices      bool // virtual routers only; the directors answer probes themselves
-	Addresses       []string
-	IPv6            bool      // the virtual router is one for IPv6; with NoServices
-	Unicast         bool      // advertisements go to the other director's address, not to the group
-	VirtualMAC      bool      // the virtual router has the MAC address of the RFC
-	Password        string    // of version 2's simple authentication
-	Router          string    // TOML put into [[vrrp]]
-	Files           [2]string // configuration files to use instead of written ones, with Interval said
+	// KeepalivedExtra is put at the end of a keepalived's file, KeepalivedRouter into
+	// its vrrp_instance.
+	KeepalivedExtra, KeepalivedRouter string
+	NoServices                        bool // virtual routers only; the directors answer probes themselves
+	Addresses                         []string
+	IPv6                              bool      // the virtual router is one for IPv6; with NoServices
+	Unicast                           bool      // advertisements go to the other director's address, not to the group
+	VirtualMAC                        bool      // the virtual router has the MAC address of the RFC
+	Password                          string    // of version 2's simple authentication
+	Router                            string    // TOML put into [[vrrp]]
+	Files                             [2]string // configuration files to use instead of written ones, with Interval said
 }
 
 // Site is a pair of directors and what is around it.
