@@ -51,15 +51,31 @@ func startBoth(tb *bench.Scene, s *site.Site, p bench.Pair) {
 	})
 }
 
+// midway waits until half an interval after an advertisement: how long the peer
+// still waits for the next one is then the same each time.
+func midway(tb *bench.Scene, heard *lab.Tap, interval time.Duration) {
+	mark := heard.Mark()
+	for end := time.Now().Add(3*interval + time.Second); ; time.Sleep(100 * time.Microsecond) {
+		if frames := heard.Since(mark); len(frames) > 0 {
+			time.Sleep(time.Until(frames[0].At.Add(interval / 2)))
+			return
+		}
+		if time.Now().After(end) {
+			tb.Fatalf("no advertisement is heard")
+		}
+	}
+}
+
 // gap is the longest time without an answer that a client sees when the master
 // is broken.
 func gap(tb *bench.Scene, p bench.Pair, interval time.Duration, breakIt func(*site.Site)) float64 {
 	s := site.New(tb, site.Options{Interval: interval, NoServices: true})
 	startBoth(tb, s, p)
-	probe := s.Client.Probe(s.Echo(), time.Millisecond)
+	heard := s.LAN.Tap(lab.VRRP())
+	probe := s.Client.Probe(s.Echo(), min(time.Millisecond, interval/50))
 	begin := time.Now()
 	site.Eventually(tb, 5*time.Second, "an answer", func() bool { return probe.Answered(begin) })
-	time.Sleep(3 * interval)
+	midway(tb, heard, interval)
 	begin = time.Now()
 	breakIt(s)
 	vip := netip.MustParseAddr(site.VIP)

@@ -12,16 +12,18 @@ import (
 // TestKilledAndStartedAgain kills the master as kill -9 does and starts it again
 // at once: the addresses stay, and neither the client nor the peer notices.
 func TestKilledAndStartedAgain(t *testing.T) {
-	testCrash(t, 0, nil, func(t *testing.T, d *site.Director) {
-		d.Kill()
-		d.Start()
-	})
+	testCrash(t, site.Options{}, 0, nil, killAndStart)
+}
+
+func killAndStart(_ *testing.T, d *site.Director) {
+	d.Kill()
+	d.Start()
 }
 
 // TestKilledUnderSupervision does so with the daemon's own supervisor, which is
 // not told. It waits before it starts one again that has not lived for 2 s.
 func TestKilledUnderSupervision(t *testing.T) {
-	testCrash(t, 2*time.Second, []string{"--supervise"}, func(t *testing.T, d *site.Director) {
+	testCrash(t, site.Options{}, 2*time.Second, []string{"--supervise"}, func(t *testing.T, d *site.Director) {
 		status, err := d.Status()
 		if err != nil {
 			t.Fatal(err)
@@ -37,13 +39,14 @@ func TestKilledUnderSupervision(t *testing.T) {
 
 // testCrash lets a director that was started with the arguments crash twenty
 // times, each time after it has lived for at least so long.
-func testCrash(t *testing.T, lives time.Duration, args []string, crash func(*testing.T, *site.Director)) {
+func testCrash(t *testing.T, o site.Options, lives time.Duration, args []string, crash func(*testing.T, *site.Director)) {
 	t.Parallel()
 	const (
 		times    = 20
 		interval = time.Second
 	)
-	s := site.New(t, site.Options{Interval: interval, NoServices: true})
+	o.Interval, o.NoServices = interval, true
+	s := site.New(t, o)
 	for _, d := range s.LB {
 		d.Start(args...)
 	}
