@@ -46,7 +46,15 @@ func testFlood(t *testing.T, o site.Options) {
 		before[i] = mustStatus(t, d)
 	}
 
-	g := &bogus{rng: rand.New(rand.NewPCG(seed, seed)), version: vrrp.Version(o.Version), interval: o.Interval, password: o.Password, mac: flooder.HWAddr()}
+	g := &bogus{
+		rng: rand.New(rand.NewPCG(seed, seed)), options: s.Options, mac: flooder.HWAddr(),
+		group: netip.MustParseAddr("224.0.0.18"), source: netip.MustParseAddr("10.51.0.66"),
+		directors: []netip.Addr{netip.MustParseAddr("10.51.0.11"), netip.MustParseAddr("10.51.0.12")},
+	}
+	if o.IPv6 {
+		g.group, g.source = netip.MustParseAddr("ff02::12"), netip.MustParseAddr("fe80::66")
+		g.directors = []netip.Addr{s.LB[0].Port.LinkLocal(), s.LB[1].Port.LinkLocal()}
+	}
 	var frames [][]byte
 	for range 5000 {
 		frames = append(frames, g.frame(t))
@@ -112,37 +120,33 @@ func processor(t *testing.T, d *site.Director) time.Duration {
 // bogus makes advertisements that nobody may act upon. All would win if they
 // were taken for good, but for those that lose by the RFC.
 type bogus struct {
-	rng      *rand.Rand
-	version  vrrp.Version
-	interval time.Duration
-	password string
-	mac      []byte
+	rng       *rand.Rand
+	options   site.Options
+	mac       []byte
+	group     netip.Addr
+	source    netip.Addr // of nobody
+	directors []netip.Addr
 }
-
-var (
-	group4  = netip.MustParseAddr("224.0.0.18")
-	foreign = netip.MustParseAddr("10.51.0.66")
-)
 
 func (g *bogus) frame(t *testing.T) []byte {
 	t.Helper()
-	src, ttl := foreign, byte(255)
-	a := vrrp.Advertisement{
-		Version: g.version, VRID: 51, Priority: byte(200 + g.rng.IntN(56)), Interval: g.interval,
-		Addresses: []netip.Addr{netip.MustParseAddr(site.VIP)},
+	src, ttl, version := g.source, byte(255), vrrp.Version(g.options.Version)
+	a := vrrp.Advertisement{Version: version, VRID: 51, Priority: byte(200 + g.rng.IntN(56)), Interval: g.options.Interval}
+	for _, p := range g.options.Addresses {
+		a.Addresses = append(a.Addresses, netip.MustParsePrefix(p).Addr())
 	}
-	if g.password != "" {
-		a.AuthType, a.Password = vrrp.AuthSimple, g.password
+	if g.options.Password != "" {
+		a.AuthType, a.Password = vrrp.AuthSimple, g.options.Password
 	}
 	spoil := func([]byte) {}
 	kinds := 8
-	if g.password != "" {
+	if g.options.Password != "" {
 		kinds = 10
 	}
 	switch g.rng.IntN(kinds) {
 	case 0: // a wrong checksum
 		spoil = func(b []byte) {
-			binary.BigEndian.PutUint16(b[6:], binary.BigEndian.Uint16(b[6:])+uint16(1+g.rng.IntN(0xfffe)))
+			binary.BigEndian.PutUint16(b[6:], binary.BigEndian.Uint16(b[6:])^uint16(1+g.rng.IntN(0xfffe)))
 		}
 	case 1: // a foreign virtual router
 		for a.VRID == 51 {
@@ -152,8 +156,8 @@ func (g *bogus) frame(t *testing.T) []byte {
 		ttl = byte(g.rng.IntN(255))
 	case 3: // a list of addresses that is longer or shorter than it says
 		spoil = func(b []byte) {
-			b[3] = byte(2 + g.rng.IntN(254))
-			resum(b, g.version, src)
+			b[3] = byte(len(a.Addresses) + 1 + g.rng.IntN(200))
+			g.resum(b, src)
 		}
 	case 4: // random bytes
 		spoil = func(b []byte) {
@@ -163,18 +167,21 @@ func (g *bogus) frame(t *testing.T) []byte {
 		}
 	case 5: // another version, or another type
 		spoil = func(b []byte) {
-			for b[0] == byte(g.version)<<4|1 {
+			for b[0] == byte(version)<<4|1 {
 				b[0] = byte(g.rng.Uint32())
 			}
-			resum(b, g.version, src)
+			g.resum(b, src)
 		}
 	case 6: // a director's address, and a priority that loses
-		src = netip.MustParseAddr([]string{"10.51.0.11", "10.51.0.12"}[g.rng.IntN(2)])
+		src = g.directors[g.rng.IntN(2)]
 		a.Priority = byte(1 + g.rng.IntN(99))
 	case 7: // addresses that are not those of the virtual router, and a priority that loses
 		a.Priority = byte(1 + g.rng.IntN(99))
 		for range 1 + g.rng.IntN(4) {
-			a.Addresses = append(a.Addresses, netip.AddrFrom4([4]byte{10, 51, byte(g.rng.Uint32()), byte(g.rng.Uint32())}))
+			b := g.source.AsSlice()
+			b[len(b)-2], b[len(b)-1] = byte(g.rng.Uint32()), byte(g.rng.Uint32())
+			foreign, _ := netip.AddrFromSlice(b)
+			a.Addresses = append(a.Addresses, foreign)
 		}
 	case 8: // another password
 		a.Password = string([]byte{byte('a' + g.rng.IntN(26)), byte('a' + g.rng.IntN(26)), byte('a' + g.rng.IntN(26))})
@@ -183,11 +190,11 @@ func (g *bogus) frame(t *testing.T) []byte {
 		if g.rng.IntN(2) == 0 {
 			spoil = func(b []byte) {
 				b[4] = byte(2 + g.rng.IntN(254))
-				resum(b, g.version, src)
+				g.resum(b, src)
 			}
 		}
 	}
-	message, err := a.Append(nil, src, group4)
+	message, err := a.Append(nil, src, g.group)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,25 +202,29 @@ func (g *bogus) frame(t *testing.T) []byte {
 	return g.packet(src, ttl, message)
 }
 
-// packet wraps a message into IPv4 and Ethernet.
+// packet wraps a message into an IP packet and that into Ethernet.
 func (g *bogus) packet(src netip.Addr, ttl byte, message []byte) []byte {
-	ip := make([]byte, 20, 20+len(message))
-	ip[0], ip[1], ip[8], ip[9] = 0x45, 0xc0, ttl, vrrp.Protocol
-	binary.BigEndian.PutUint16(ip[2:], uint16(20+len(message)))
-	copy(ip[12:], src.AsSlice())
-	copy(ip[16:], group4.AsSlice())
+	if g.options.IPv6 {
+		frame := append([]byte{0x33, 0x33, 0, 0, 0, 0x12}, g.mac...)
+		frame = append(frame, 0x86, 0xdd, 0x6c, 0, 0, 0, 0, byte(len(message)), vrrp.Protocol, ttl)
+		frame = append(append(frame, src.AsSlice()...), g.group.AsSlice()...)
+		return append(frame, message...)
+	}
+	ip := []byte{0x45, 0xc0, 0, byte(20 + len(message)), 0, 0, 0, 0, ttl, vrrp.Protocol, 0, 0}
+	ip = append(append(ip, src.AsSlice()...), g.group.AsSlice()...)
 	binary.BigEndian.PutUint16(ip[10:], ^sum(ip))
 	frame := append([]byte{1, 0, 0x5e, 0, 0, 18}, g.mac...)
-	frame = append(frame, 8, 0)
-	return append(append(frame, ip...), message...)
+	frame = append(append(frame, 8, 0), ip...)
+	return append(frame, message...)
 }
 
-// resum puts the right checksum into a message that was spoiled.
-func resum(b []byte, version vrrp.Version, src netip.Addr) {
+// resum puts the right checksum into a message that was spoiled: in version 3
+// with a pseudo header, whose words have one sum for both families.
+func (g *bogus) resum(b []byte, src netip.Addr) {
 	b[6], b[7] = 0, 0
 	covered := b
-	if version == vrrp.V3 {
-		covered = append(append(src.AsSlice(), group4.AsSlice()...), 0, vrrp.Protocol, 0, byte(len(b)))
+	if g.options.Version == 3 {
+		covered = append(append(src.AsSlice(), g.group.AsSlice()...), 0, vrrp.Protocol, 0, byte(len(b)))
 		covered = append(covered, b...)
 	}
 	binary.BigEndian.PutUint16(b[6:], ^sum(covered))
