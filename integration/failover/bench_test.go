@@ -14,14 +14,16 @@ import (
 // BenchmarkHostDeath prints how long a client waits when the master's link is
 // cut, with either pair.
 func BenchmarkHostDeath(b *testing.B) {
-	table := bench.New(b)
-	table.Runs = 7
 	for _, interval := range intervals {
-		table.Measure(fmt.Sprintf("link cut at %v: longest gap", interval), func(tb *bench.Scene, p bench.Pair) float64 {
-			return gap(tb, p, interval, func(s *site.Site) { s.LB[0].Port.Cut() })
+		b.Run(interval.String(), func(b *testing.B) {
+			table := bench.New(b)
+			table.Runs = 7
+			table.Measure(fmt.Sprintf("link cut at %v: longest gap", interval), func(tb *bench.Scene, p bench.Pair) float64 {
+				return gap(tb, p, interval, func(s *site.Site) { s.LB[0].Port.Cut() })
+			})
+			table.Print()
 		})
 	}
-	table.Print()
 }
 
 // BenchmarkBesideKeepalived prints what a client misses with either pair.
