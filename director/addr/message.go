@@ -18,30 +18,38 @@ const (
 	devconfPromoteSecondaries = 20 // IPV4_DEVCONF_PROMOTE_SECONDARIES
 )
 
-// parseLink decodes the body of an RTM_NEWLINK message: the index, and whether
-// promote_secondaries is set on the interface itself.
-func parseLink(b []byte) (index int, promotes bool, err error) {
+// parseLink decodes the body of an RTM_NEWLINK message.
+func parseLink(b []byte) linkInfo {
 	if len(b) < unix.SizeofIfInfomsg {
-		return 0, false, fmt.Errorf("parse link: %d bytes are too short", len(b))
+		return linkInfo{err: fmt.Errorf("parse link: %d bytes are too short", len(b))}
 	}
-	index = int(int32(binary.NativeEndian.Uint32(b[4:])))
-	for typ, spec := range link.Attributes(b[unix.SizeofIfInfomsg:]) {
-		if typ != unix.IFLA_AF_SPEC {
+	l := linkInfo{index: int(int32(binary.NativeEndian.Uint32(b[4:])))}
+	for typ, value := range link.Attributes(b[unix.SizeofIfInfomsg:]) {
+		switch typ {
+		case unix.IFLA_IFALIAS:
+			l.made = unix.ByteSliceToString(value) == link.Alias
+		case unix.IFLA_AF_SPEC:
+			l.promotes = promotes(value)
+		}
+	}
+	return l
+}
+
+// promotes reports whether promote_secondaries is set on an interface, by its
+// IFLA_AF_SPEC.
+func promotes(spec []byte) bool {
+	for family, conf := range link.Attributes(spec) {
+		if family != unix.AF_INET {
 			continue
 		}
-		for family, conf := range link.Attributes(spec) {
-			if family != unix.AF_INET {
-				continue
-			}
-			for typ, values := range link.Attributes(conf) {
-				const at = (devconfPromoteSecondaries - 1) * 4
-				if typ == unix.IFLA_INET_CONF && len(values) >= at+4 {
-					promotes = binary.NativeEndian.Uint32(values[at:]) != 0
-				}
+		for typ, values := range link.Attributes(conf) {
+			const at = (devconfPromoteSecondaries - 1) * 4
+			if typ == unix.IFLA_INET_CONF && len(values) >= at+4 {
+				return binary.NativeEndian.Uint32(values[at:]) != 0
 			}
 		}
 	}
-	return index, promotes, nil
+	return false
 }
 
 // promoteRequest sets promote_secondaries on an interface.
@@ -56,6 +64,11 @@ func promoteRequest(index int) *nl.NetlinkRequest {
 	req.AddData(spec)
 	return req
 }
+
+// lastMetric is that of the route to its subnet which comes with an address on
+// an interface of ours: the host goes by that of the interface below, if there
+// is one. Kernels before 4.18 know no metric here, and go by the older route.
+const lastMetric = 1 << 20
 
 // dumpRequest asks for all addresses of a family, or of all of them.
 func dumpRequest(family int) *nl.NetlinkRequest {
@@ -74,8 +87,8 @@ func lifetimes(preferred, valid uint32) []byte {
 	return append(b, make([]byte, 8)...) // when it was made and changed, which the kernel knows
 }
 
-// changeRequest carries out one change on the interface with the given index.
-func changeRequest(op director.Op, index int, prefix netip.Prefix, tag uint8) *nl.NetlinkRequest {
+// changeRequest carries out one change on an interface.
+func changeRequest(op director.Op, l linkInfo, prefix netip.Prefix, tag uint8) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_NEWADDR, unix.NLM_F_ACK)
 	switch op {
 	case director.Create, director.Update:
@@ -91,7 +104,7 @@ func changeRequest(op director.Op, index int, prefix netip.Prefix, tag uint8) *n
 		msg.Flags = unix.IFA_F_NODAD
 	}
 	msg.Prefixlen = uint8(prefix.Bits())
-	msg.Index = uint32(index)
+	msg.Index = uint32(l.index)
 	req.AddData(msg)
 	// No IFA_BROADCAST: a virtual address has none.
 	ip := prefix.Addr().AsSlice()
@@ -104,6 +117,9 @@ func changeRequest(op director.Op, index int, prefix netip.Prefix, tag uint8) *n
 	}
 	if op != director.Delete && tag != 0 {
 		req.AddData(nl.NewRtAttr(ifaProto, nl.Uint8Attr(tag)))
+	}
+	if op != director.Delete && l.made {
+		req.AddData(nl.NewRtAttr(unix.IFA_RT_PRIORITY, nl.Uint32Attr(lastMetric)))
 	}
 	return req
 }

@@ -138,7 +138,8 @@ type change = director.Change[director.AddrKey, director.AddrSpec]
 // linkInfo is what was found under the name of an interface.
 type linkInfo struct {
 	index    int
-	promotes bool
+	promotes bool  // promote_secondaries is set on the interface itself
+	made     bool  // the interface is one of ours, above another one
 	err      error // ENODEV if there is none
 }
 
@@ -150,7 +151,7 @@ func (t *Table) resolve(ctx context.Context, names []string) []linkInfo {
 		reqs[i] = rtnl.LinkRequest(name)
 	}
 	errs := t.socket.Do(ctx, reqs, func(i int, m syscall.NetlinkMessage) {
-		infos[i].index, infos[i].promotes, infos[i].err = parseLink(m.Data)
+		infos[i] = parseLink(m.Data)
 	})
 	for i, err := range errs {
 		if err != nil {
@@ -200,7 +201,7 @@ func (t *Table) run(ctx context.Context, changes []change, links map[string]*lin
 				tag = link.Protocol
 			}
 			sent = append(sent, c)
-			reqs = append(reqs, changeRequest(c.Op, l.index, c.Key.Prefix, tag))
+			reqs = append(reqs, changeRequest(c.Op, *l, c.Key.Prefix, tag))
 		}
 	}
 	var elsewhere []change // the IPv6 address exists, perhaps with another prefix length

@@ -219,6 +219,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add(join(ifinfo(7, 1), attr(unix.IFLA_IFNAME)), join(ifaddr(unix.AF_INET6, 64, 0, 7), attr(unix.IFA_FLAGS, 1)))
 	f.Fuzz(func(t *testing.T, l, a []byte) {
 		judge(l)
+		if d, err := ParseDevice(l); err == nil && (d.Name == "" || d.Index <= 0) {
+			t.Errorf("device %+v", d)
+		}
 		states, err := decode([][]byte{l}, [][]byte{a})
 		if err != nil {
 			return
