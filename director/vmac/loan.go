@@ -26,6 +26,7 @@ type loans struct {
 	table sysctl.Table
 	now   []loan // by key
 	read  bool
+	stale bool // the file could not be written
 }
 
 // load reads the file once. What cannot be read counts as empty.
@@ -76,7 +77,9 @@ func (l *loans) store() error {
 		return err
 	}
 	// It need not survive a power cut: the settings do not either.
-	return statefile.Replace(l.path, append(b, '\n'), false)
+	err = statefile.Replace(l.path, append(b, '\n'), false)
+	l.stale = err != nil
+	return err
 }
 
 // take makes settings, remembering what they were. What differs although it was
@@ -99,7 +102,7 @@ func (l *loans) take(settings []sysctl.Setting) error {
 		l.put(loan{Key: s.Key, Was: have, Set: s.Value})
 		todo = append(todo, s)
 	}
-	if len(todo) == 0 {
+	if len(todo) == 0 && !l.stale {
 		return errors.Join(errs...)
 	}
 	errs = append(errs, l.store())

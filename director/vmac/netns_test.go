@@ -3,7 +3,6 @@ package vmac
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -190,18 +189,6 @@ func (s *site) atClient(f func()) {
 	f()
 }
 
-// forget empties the client's memory of hardware addresses.
-func (s *site) forget() {
-	s.t.Helper()
-	list, err := s.client.NeighList(s.vb.Attrs().Index, netlink.FAMILY_ALL)
-	s.check("list neighbours", err)
-	for _, n := range list {
-		if err := s.client.NeighDel(&n); err != nil && !errors.Is(err, unix.ENOENT) {
-			s.t.Fatalf("forget %v: %v", n, err)
-		}
-	}
-}
-
 // answer is what told the client a hardware address.
 type answer struct {
 	from net.HardwareAddr // of the frame
@@ -210,19 +197,16 @@ type answer struct {
 
 func (a answer) String() string { return fmt.Sprintf("%v says %v", a.from, a.says) }
 
-// resolve has the client ask for an address, and returns everything that answers
-// within some time.
+// resolve has the client ask for an address once, and returns everything that
+// answers within some time.
 func (s *site) resolve(address string) (answers []answer) {
 	s.t.Helper()
-	s.forget()
 	a := netip.MustParseAddr(address)
 	s.atClient(func() {
 		tap := s.tap("vb")
 		defer unix.Close(tap)
-		c, err := net.Dial("udp", netip.AddrPortFrom(a, 9).String())
-		s.check("dial", err)
-		defer c.Close()
-		_, _ = c.Write([]byte("who is there"))
+		_, err := unix.Write(tap, question(s.vb.Attrs().HardwareAddr, a))
+		s.check("ask", err)
 		buf := make([]byte, 2000)
 		for deadline := time.Now().Add(150 * time.Millisecond); time.Now().Before(deadline); {
 			n, err := unix.Read(tap, buf)
@@ -235,6 +219,38 @@ func (s *site) resolve(address string) (answers []answer) {
 		}
 	})
 	return answers
+}
+
+// question returns an ARP request or a Neighbor Solicitation of the client.
+func question(from net.HardwareAddr, a netip.Addr) []byte {
+	if a.Is4() {
+		b := append(bytes.Repeat([]byte{0xff}, 6), from...)
+		b = append(b, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1)
+		b = append(append(b, from...), 10, 0, 0, 2, 0, 0, 0, 0, 0, 0)
+		return append(b, a.AsSlice()...)
+	}
+	source, target := netip.MustParseAddr("fd00::2").As16(), a.As16()
+	group := append([]byte{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff}, target[13:]...)
+	message := append([]byte{135, 0, 0, 0, 0, 0, 0, 0}, target[:]...)
+	message = append(append(message, 1, 1), from...)
+	pseudo := append(append(append(source[:], group...), 0, 0, 0, byte(len(message)), 0, 0, 0, 58), message...)
+	binary.BigEndian.PutUint16(message[2:], checksum(pseudo))
+	b := append(append([]byte{0x33, 0x33, 0xff}, target[13:]...), from...)
+	b = append(b, 0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(message)), 58, 255)
+	source = netip.MustParseAddr("fd00::2").As16()
+	return append(append(append(b, source[:]...), group...), message...)
+}
+
+// checksum is that of RFC 1071.
+func checksum(b []byte) uint16 {
+	sum := uint32(0)
+	for i := 0; i+1 < len(b); i += 2 {
+		sum += uint32(b[i])<<8 | uint32(b[i+1])
+	}
+	for sum > 0xffff {
+		sum = sum&0xffff + sum>>16
+	}
+	return ^uint16(sum)
 }
 
 // advertised decodes an ARP reply or a Neighbor Advertisement for an address.

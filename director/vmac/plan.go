@@ -96,6 +96,29 @@ func difference(d Device, parent, l link.Device) string {
 	return ""
 }
 
+// below returns the interfaces of this host that hear what the wanted ones hear:
+// their parents, and what these are above themselves where the kernel puts a
+// macvlan on a macvlan beside it. A parent that is not there counts too: what was
+// set of it waits for its return.
+func below(wanted []Device, have []link.Device) []string {
+	var names []string
+	for _, d := range wanted {
+		names = append(names, d.Parent)
+		for _, l := range have {
+			if l.Name != d.Parent || l.Kind != kind || l.ParentSpace != -1 {
+				continue
+			}
+			for _, lower := range have {
+				if lower.Index == l.Parent {
+					names = append(names, lower.Name)
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // createRequests make an interface, down, and mark it as ours. The kernel takes
 // the mark only of an interface that exists: the two go in one message, which no
 // kill can divide.
@@ -160,4 +183,15 @@ func at(index int) *nl.IfInfomsg {
 	info := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	info.Index = int32(index)
 	return info
+}
+
+// String says what is done.
+func (s step) String() string {
+	switch {
+	case s.parent != 0:
+		return fmt.Sprintf("make %s on %d", s.device.Name, s.parent)
+	case s.differs != "":
+		return fmt.Sprintf("remove %d: %s", s.index, s.differs)
+	}
+	return fmt.Sprintf("remove %d", s.index)
 }

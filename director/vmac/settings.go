@@ -71,6 +71,9 @@ func deviceSettings(d Device, have values) []sysctl.Setting {
 // interface itself has the address.
 func parentSettings(parent string, have values) []sysctl.Setting {
 	var out []sysctl.Setting
+	if _, ok := have(conf(ipv4, parent, "arp_ignore")); !ok {
+		return nil // the interface is not there
+	}
 	if v := effective(ipv4, parent, "arp_ignore", have); v != 1 && v != 2 && v != 8 {
 		out = append(out, sysctl.Setting{Key: conf(ipv4, parent, "arp_ignore"), Value: "1"})
 	}
