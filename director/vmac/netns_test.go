@@ -289,10 +289,12 @@ func (s *site) tap(name string) int {
 // only is that one hardware address, and no other, answered.
 func (s *site) only(address string, mac net.HardwareAddr) {
 	s.t.Helper()
-	answers := s.resolve(address)
-	if len(answers) == 0 {
-		s.t.Errorf("nobody answers for %s, want %v", address, mac)
-	}
+	var answers []answer
+	// A machine that is busy may take longer than the client listens.
+	s.eventually("an answer for "+address, func() bool {
+		answers = s.resolve(address)
+		return len(answers) > 0
+	})
 	for _, a := range answers {
 		if !bytes.Equal(a.from, mac) || !bytes.Equal(a.says, mac) {
 			s.t.Errorf("for %s %v, want %v", address, a, mac)
