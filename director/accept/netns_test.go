@@ -61,6 +61,18 @@ func host(t *testing.T) (ours, client netns.NsHandle) {
 		}
 		check("set up", end.handle.LinkSetUp(l))
 	}
+	for name, handle := range map[string]*netlink.Handle{"va": mine, "vb": theirs} {
+		for deadline := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
+			l, err := handle.LinkByName(name)
+			check("find link", err)
+			if l.Attrs().OperState == netlink.OperUp {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s is %v, want up", name, l.Attrs().OperState)
+			}
+		}
+	}
 	return ours, client
 }
 
