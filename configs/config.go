@@ -45,6 +45,12 @@ type VirtualRouter struct {
 	Strict       bool         // an advertisement with another list of addresses is dropped
 	Group        string       // name of the group that it is in; empty: none
 	Notify       []notify.Target
+	Accept       bool // what is sent to the addresses is taken in by this host
+
+	// VirtualMAC is the hardware address of the virtual router, and Device the
+	// macvlan that bears it; zero: it has none.
+	VirtualMAC [6]byte
+	Device     string
 
 	// PreemptWhenReady holds preemption back until this director is ready to
 	// serve, ReadyLimit at most.
@@ -87,6 +93,7 @@ func (b *builder) build(file string) {
 		b.errorf(file, 0, "there is neither a [[vrrp]] nor a [[service]]; add one, there is nothing to do without")
 	}
 	b.checkHolders()
+	b.checkAccept()
 }
 
 // maxName bounds the names that people give.

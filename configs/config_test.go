@@ -65,7 +65,7 @@ func TestPair(t *testing.T) {
 			Socket:   "/run/understudy/understudy.sock",
 			State:    "/var/lib/understudy",
 			Routers: []VirtualRouter{{
-				Link: "eth0", PeerTTL: 255, ReadyLimit: time.Minute,
+				Link: "eth0", PeerTTL: 255, Accept: true, ReadyLimit: time.Minute,
 				Config: vrrp.Config{
 					Name: "web", VRID: 51, Version: vrrp.V3, Priority: tt.priority, Interval: 100 * time.Millisecond,
 					Preempt: true, PreemptDelay: time.Second, Addresses: []netip.Addr{vip},
@@ -136,14 +136,14 @@ addresses = ["10.0.0.1"]
 	addr := netip.MustParseAddr
 	want := []VirtualRouter{
 		{
-			Link: "eth0.100", PeerTTL: 255, ReadyLimit: 90 * time.Second, PreemptWhenReady: true, Source: addr("10.0.0.7"), UnicastPeers: []netip.Addr{addr("10.0.0.9"), addr("10.0.0.8")},
+			Link: "eth0.100", PeerTTL: 255, Accept: true, ReadyLimit: 90 * time.Second, PreemptWhenReady: true, Source: addr("10.0.0.7"), UnicastPeers: []netip.Addr{addr("10.0.0.9"), addr("10.0.0.8")},
 			Config: vrrp.Config{
 				Name: "v2", VRID: 255, Version: vrrp.V2, Priority: 254, Interval: 255 * time.Second, Preempt: true,
 				Addresses: []netip.Addr{addr("10.0.0.1"), addr("10.0.0.2"), addr("192.168.0.1")}, Password: "pa55word",
 			},
 		},
 		{
-			Link: "eth0.101", PeerTTL: 255, ReadyLimit: time.Minute,
+			Link: "eth0.101", PeerTTL: 255, Accept: true, ReadyLimit: time.Minute,
 			Config: vrrp.Config{
 				Name: "v3", VRID: 255, Version: vrrp.V3, Priority: 100, Interval: 40950 * time.Millisecond,
 				Addresses: []netip.Addr{addr("10.0.0.1")},
@@ -275,8 +275,6 @@ name = "a"
 interface = "eth0"
 vrid = 1
 addresses = ["10.0.0.1/24"]
-accept = true
-virtual_mac = false
 notify = []
 track = []
 `)

@@ -14,12 +14,12 @@ import (
 
 // routerTables are what virtual routers must not have in common.
 type routerTables struct {
-	names map[string]where
-	vrids map[vridKey]*record
-	vips  map[vipKey]where
-
-	routes map[director.RouteKey]where
-	rules  map[director.Rule]where
+	names   map[string]where
+	vrids   map[vridKey]*record
+	vips    map[vipKey]where
+	devices map[string]where // of virtual MAC addresses, by name
+	routes  map[director.RouteKey]where
+	rules   map[director.Rule]where
 }
 
 type vridKey struct {
@@ -35,7 +35,7 @@ type vipKey struct {
 
 // buildRouters turns every [[vrrp]] into its two values.
 func (b *builder) buildRouters() {
-	t := routerTables{names: map[string]where{}, vrids: map[vridKey]*record{}, vips: map[vipKey]where{},
+	t := routerTables{names: map[string]where{}, vrids: map[vridKey]*record{}, vips: map[vipKey]where{}, devices: map[string]where{},
 		routes: map[director.RouteKey]where{}, rules: map[director.Rule]where{}}
 	for _, r := range b.routers {
 		b.unique(r, t.names)
@@ -58,22 +58,29 @@ func (b *builder) buildRouters() {
 			PreemptWhenReady: r.text("preempt_when") == "ready" || !r.given("preempt_when") && b.director.table("sync") != nil,
 			ReadyLimit:       r.duration("ready_limit"),
 			Notify:           b.notifyTargets(r),
+			Accept:           b.accept(r),
 		}
 		router.Config.Addresses = b.advertised(r, addresses)
 		router.UnicastPeers = b.peers(r, router, all)
 		b.strictness(r, &router)
 		router.Track = b.tracks(r)
 		b.checkPreempt(r)
+		b.virtualMAC(r, &t, &router, addresses, all)
 		b.config.Routers = append(b.config.Routers, router)
-		b.config.Director.Routers = append(b.config.Director.Routers, director.VirtualRouter{
+		kernel := director.VirtualRouter{
 			Name:      router.Config.Name,
 			Link:      router.Link,
 			Addresses: all,
 			Announce:  b.announce(r.table("garp")),
 			Routes:    b.buildRoutes(r, &t),
 			Rules:     b.buildRules(r, &t),
-		})
+		}
+		if router.Device != "" {
+			kernel.Link, kernel.Parent = router.Device, router.Link
+		}
+		b.config.Director.Routers = append(b.config.Director.Routers, kernel)
 	}
+	b.checkDevices(&t)
 }
 
 // maxLink is the longest interface name: IFNAMSIZ of linux/if.h, less the

@@ -162,8 +162,9 @@ var vrrpKeys = []key{
 		{name: "repeat_after", kind: length, fallback: 5 * time.Second, min: ms(100), max: sec(3600), off: true, step: time.Millisecond},
 		{name: "refresh", kind: length, fallback: 60 * time.Second, min: sec(1), max: sec(86400), off: true, step: time.Millisecond},
 	}},
-	{name: "accept", kind: boolean, fallback: true, later: remove},
-	{name: "virtual_mac", kind: boolean, fallback: false, later: remove},
+	{name: "accept", kind: boolean, fallback: true},
+	{name: "virtual_mac", kind: boolean, fallback: false},
+	{name: "virtual_mac_interface", kind: text, fallback: ""},
 	{name: "notify", kind: tables, keys: notifyKeys},
 	{name: "track", kind: tables, keys: trackKeys},
 }

@@ -14,6 +14,7 @@ type addressRules struct {
 	created  owned[AddrKey]
 	tags     bool            // the kernel has shown our tag, so only tagged addresses are ours
 	links    map[string]bool // every interface that was ever ours to look at
+	devices  map[string]bool // those that are there for a virtual router alone: every address on them is ours
 	claims   map[AddrKey]garp.Claim
 	marks    map[AddrKey]mark // of the addresses that are announced
 	epoch    uint64           // of the newest mark
@@ -31,6 +32,7 @@ func (d *Director) addressRules() *addressRules {
 		director: d,
 		created:  owned[AddrKey]{ledger: d.options.AddressLedger, compare: AddrKey.Compare},
 		links:    map[string]bool{},
+		devices:  map[string]bool{},
 		marks:    map[AddrKey]mark{},
 	}
 }
@@ -51,6 +53,11 @@ func (r *addressRules) want(stopping bool) (map[AddrKey]Want[AddrSpec], bool) {
 	}
 	for k := range want {
 		r.links[k.Link] = true
+	}
+	for _, router := range config.Routers {
+		if router.Parent != "" {
+			r.devices[router.Link] = true
+		}
 	}
 	for k := range r.created.keys {
 		r.links[k.Link] = true
@@ -87,7 +94,7 @@ func (r *addressRules) observe(have map[AddrKey]AddrSpec, _ map[AddrKey]Want[Add
 }
 
 func (r *addressRules) owns(k AddrKey, have AddrSpec) bool {
-	return have.Ours || !r.tags && r.created.has(k)
+	return have.Ours || r.devices[k.Link] || !r.tags && r.created.has(k)
 }
 
 // before stops announcing what is about to go, and writes down what is about to

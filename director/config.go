@@ -18,7 +18,8 @@ type Config struct {
 // VirtualRouter is the part of a virtual router that the kernel sees.
 type VirtualRouter struct {
 	Name      string
-	Link      string
+	Link      string         // the interface that the addresses are on
+	Parent    string         // the interface below Link, which then is there for this virtual router alone; empty: none
 	Addresses []netip.Prefix // address with its prefix length, host bits kept
 	Announce  garp.Schedule
 	Routes    []Route

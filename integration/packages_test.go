@@ -17,6 +17,7 @@ import (
 // packages have tests of their own that need root and a kernel, by these names.
 var packages = map[string]string{
 	"cmd/understudy/ipvsadm": "^TestKernel",
+	"director/accept":        "^TestNetns",
 	"director/addr":          "^TestNetns",
 	"director/connsync":      "^TestKernel",
 	"director/ipvs":          "^TestKernel",
@@ -24,6 +25,7 @@ var packages = map[string]string{
 	"director/oracle":        "^TestKernel",
 	"director/route":         "^TestNetns",
 	"director/sysctl":        "^TestKernel",
+	"director/vmac":          "^TestNetns",
 	"garp":                   "^TestNetns",
 	"vrrp/speaker":           "^TestNetns",
 	"vrrp/track":             "^TestNetns",

@@ -90,7 +90,7 @@ func used(c director.Config) uses {
 	}
 	var links []string
 	for _, r := range c.Routers {
-		links = append(links, r.Link)
+		links = append(links, cmp.Or(r.Parent, r.Link))
 	}
 	slices.Sort(links)
 	if links = slices.Compact(links); len(links) > 0 {
