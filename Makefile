@@ -50,7 +50,7 @@ kernel: setup build
 
 kernel-tcg: setup build ## the protocol, the tables and a large table on Debian's kernel for servers, emulated
 	dir=$$(integration/setup.sh qemu | tail -n 1); UNDERSTUDY_KERNEL=$$dir UNDERSTUDY_BIN=$(CURDIR)/bin/understudy \
-	go test ./integration -count=1 -v -run 'TestPackages/director/ipvs' -bench Fill -benchtime 1x -timeout 60m
+	go test ./integration -count=1 -v -run 'TestPackages/director/(ipvs|accept)|TestAcceptFalse' -bench Fill -benchtime 1x -timeout 60m
 
 bench: setup build ## beside keepalived, medians of 5
 	UNDERSTUDY_BIN=$(CURDIR)/bin/understudy go test ./integration/failover ./integration -p 1 -count=1 -run '^$$' -bench . -benchtime 1x -timeout 80m

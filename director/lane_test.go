@@ -294,3 +294,24 @@ func TestLedgerThatCannotBeWritten(t *testing.T) {
 		}
 	})
 }
+
+// On an interface that is there for a virtual router alone, an address that
+// somebody else has put there goes too when the router gives up; elsewhere it
+// stays.
+func TestDeviceIsEmptied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t).run()
+		c := config
+		c.Routers = []director.VirtualRouter{{Name: "a", Link: "vrrp4.1", Parent: "eth0", Addresses: []netip.Prefix{vip.Prefix}}}
+		s.d.Set(c)
+		byHand := director.AddrKey{Link: "vrrp4.1", Prefix: netip.MustParsePrefix("192.0.2.77/32")}
+		s.kernel.ByHand(func(h directortest.Hand) {
+			if err := errors.Join(h.Address(byHand), h.Address(second)); err != nil {
+				t.Error(err)
+			}
+		})
+		s.become(director.RoleMaster, 1)
+		s.become(director.RoleBackup, 1)
+		s.shows("inet " + second.Prefix.String() + " dev eth0\n" + serviceLine)
+	})
+}

@@ -59,6 +59,9 @@ func TestPackages(t *testing.T) {
 	}
 	for pkg, tests := range packages {
 		t.Run(pkg, func(t *testing.T) {
+			if pkg == "director/accept" {
+				needNftables(t)
+			}
 			binary, err := filepath.Abs(testBinary(pkg))
 			if err != nil {
 				t.Fatal(err)

@@ -67,7 +67,7 @@ func Preflight() error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("accept = false needs nftables, which this kernel does not have; load the module nf_tables (modprobe nf_tables), or remove accept: %w", err)
+		return fmt.Errorf("accept = false needs nftables with the family inet, which this kernel refuses: %w; load the module (modprobe nf_tables), take a kernel with CONFIG_NF_TABLES_INET, or remove accept = false", first(err))
 	}
 	return nil
 }
@@ -132,7 +132,16 @@ func (kernel) replace(addresses []netip.Addr) error {
 			return err
 		}
 	}
-	return c.Flush()
+	return first(c.Flush())
+}
+
+// first returns what the kernel said first of a transaction: what follows it
+// refuses for that.
+func first(err error) error {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		return errno
+	}
+	return err
 }
 
 // build adds the table to a transaction.

@@ -138,7 +138,7 @@ func (p *Port) Neighbour(addr netip.Addr) net.HardwareAddr {
 	if err != nil {
 		p.Node.lab.tb.Fatalf("find %s on %s: %v", p.Ifname, p.Node.Name, err)
 	}
-	list, err := p.Node.nl.NeighList(link.Attrs().Index, netlink.FAMILY_V4)
+	list, err := p.Node.nl.NeighList(link.Attrs().Index, netlink.FAMILY_ALL)
 	if err != nil {
 		p.Node.lab.tb.Fatalf("list neighbours of %s: %v", p.Node.Name, err)
 	}
