@@ -50,8 +50,6 @@ type key struct {
 func ms(n int64) int64  { return n * int64(time.Millisecond) }
 func sec(n int64) int64 { return n * int64(time.Second) }
 
-const remove = "remove it"
-
 // mainFile describes the file that Load is given, included the ones it
 // includes, which have no [director].
 var mainFile = append([]key{{name: "director", kind: table, keys: directorKeys}}, included...)

@@ -95,7 +95,7 @@ func planRouting(config Config, roles map[string]RoleState) map[RoutingKey]Want[
 			}
 		}
 		for _, route := range r.Routes {
-			route = route.canonical(r.Link)
+			route = route.canonical(cmp.Or(r.Parent, r.Link))
 			put(RoutingKey{Route: route.RouteKey}, route.RouteSpec)
 		}
 		for _, rule := range r.Rules {

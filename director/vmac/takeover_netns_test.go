@@ -131,49 +131,78 @@ func TestNetnsStrictReversePath(t *testing.T) {
 }
 
 // What the director sends from a virtual address leaves by the parent, with the
-// parent's hardware address, and spoils no neighbour's memory: requests for
-// hardware addresses name the parent's own address.
+// parent's hardware address, and spoils no neighbour's memory: it asks for
+// hardware addresses in the name of the parent's own address.
 func TestNetnsRepliesLeaveByTheParent(t *testing.T) {
-	s := newSite(t)
-	k, table := s.start(v4)
-	s.pass(k)
-	s.take(table, key(v4.Name, vip4+"/24"))
-	var tap int
-	s.atClient(func() { tap = s.tap("vb") })
-	defer unix.Close(tap)
-	d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.MustParseAddrPort(vip4 + ":7"))}
-	c, err := d.DialContext(t.Context(), "udp", "10.0.0.2:9")
-	s.check("dial", err)
-	defer c.Close()
-	_, err = c.Write([]byte("hello"))
-	s.check("send", err)
-	asked := false
-	buf := make([]byte, 2000)
-	for deadline := time.Now().Add(5 * time.Second); ; {
-		n, err := unix.Read(tap, buf)
-		if time.Now().After(deadline) {
-			t.Fatal("the datagram does not arrive")
-		}
-		if err != nil || n < 42 {
-			continue
-		}
-		if buf[12] == 8 && buf[13] == 6 && buf[21] == 1 && bytes.Equal(buf[6:12], s.parent) {
-			asked = true
-			if sender, _ := netip.AddrFromSlice(buf[28:32]); sender.String() != direct4 {
-				t.Errorf("it asks in the name of %v, want %s", sender, direct4)
+	for _, test := range []struct {
+		name, vip, bits, to string
+		device              Device
+		source              int // where the source address is in a frame of the family
+		asks                func(b []byte) (sender []byte)
+	}{
+		{"IPv4", vip4, "/24", "10.0.0.2", v4, 26, func(b []byte) []byte {
+			if b[12] == 8 && b[13] == 6 && b[21] == 1 { // an ARP request
+				return b[28:32]
 			}
-		}
-		if buf[12] == 8 && buf[13] == 0 && bytes.Equal(buf[26:30], netip.MustParseAddr(vip4).AsSlice()) {
-			if !bytes.Equal(buf[6:12], s.parent) {
-				t.Errorf("it comes from %v, want %v", net.HardwareAddr(buf[6:12]), s.parent)
+			return nil
+		}},
+		{"IPv6", vip6, "/64", "fd00::2", v6, 22, func(b []byte) []byte {
+			if b[12] == 0x86 && len(b) > 62 && b[20] == 58 && b[54] == 135 { // a Neighbor Solicitation
+				return b[22:38]
 			}
-			break
-		}
-	}
-	if !asked {
-		t.Error("it knew the client's hardware address without asking")
+			return nil
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t)
+			k, table := s.start(test.device)
+			s.pass(k)
+			s.take(table, key(test.device.Name, test.vip+test.bits))
+			var tap int
+			s.atClient(func() { tap = s.tap("vb") })
+			defer unix.Close(tap)
+			vip := netip.MustParseAddr(test.vip)
+			d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(vip, 7))}
+			c, err := d.DialContext(t.Context(), "udp", net.JoinHostPort(test.to, "9"))
+			s.check("dial", err)
+			defer c.Close()
+			_, err = c.Write([]byte("hello from the director"))
+			s.check("send", err)
+			asked := false
+			buf := make([]byte, 2000)
+			for deadline := time.Now().Add(5 * time.Second); ; {
+				n, err := unix.Read(tap, buf)
+				if time.Now().After(deadline) {
+					t.Fatal("the datagram does not arrive")
+				}
+				if err != nil || n < 42 || buf[0] == 0x33 && buf[20] != 58 {
+					continue
+				}
+				from := net.HardwareAddr(buf[6:12])
+				if sender := test.asks(buf[:n]); sender != nil && !bytes.Equal(from, s.vb.Attrs().HardwareAddr) && !isZero(sender) {
+					asked = true
+					if !bytes.Equal(from, s.parent) || bytes.Equal(sender, vip.AsSlice()) {
+						a, _ := netip.AddrFromSlice(sender)
+						t.Errorf("%v asks in the name of %v", from, a)
+					}
+				}
+				if bytes.Contains(buf[:n], []byte("hello from the director")) && bytes.Equal(buf[test.source:test.source+vip.BitLen()/8], vip.AsSlice()) {
+					if !bytes.Equal(from, s.parent) {
+						t.Errorf("it comes from %v, want %v", from, s.parent)
+					}
+					break
+				}
+			}
+			if !asked {
+				t.Error("it knew the client's hardware address without asking")
+			}
+		})
 	}
 }
+
+// isZero reports whether an address is the unspecified one, that of a duplicate
+// address detection.
+func isZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 
 // Another master with the same virtual MAC is heard by a socket on the parent.
 func TestNetnsAnotherMasterIsHeard(t *testing.T) {
