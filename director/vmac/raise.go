@@ -87,7 +87,7 @@ func (h *hoist) lower(ctx context.Context) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(todo) > 0 {
+	if len(todo) > 0 && ctx.Err() == nil { // being stopped is no failure
 		h.err = failure
 	}
 	return h.err

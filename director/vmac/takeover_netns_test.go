@@ -268,3 +268,20 @@ func TestNetnsManyDevices(t *testing.T) {
 	cancel()
 	s.check("stop", k.Run(ctx))
 }
+
+// What was on its way down when the Keeper was stopped is no error.
+func TestNetnsStopWhileLowering(t *testing.T) {
+	s := newSite(t)
+	k, table := s.start(v4)
+	s.pass(k)
+	vip := key(v4.Name, vip4+"/24")
+	s.take(table, vip)
+	s.check("delete", table.Apply(t.Context(), []change{{Op: director.Delete, Key: vip}}))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = k.hoist.lower(ctx)
+	s.check("stop", k.Run(ctx))
+	if _, err := netlink.LinkByName(v4.Name); err == nil {
+		t.Error("the interface is still there")
+	}
+}
