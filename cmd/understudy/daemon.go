@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,12 +18,14 @@ import (
 
 	"github.com/understudy-ha/understudy/configs"
 	"github.com/understudy-ha/understudy/director"
+	"github.com/understudy-ha/understudy/director/accept"
 	"github.com/understudy-ha/understudy/director/addr"
 	"github.com/understudy-ha/understudy/director/connsync"
 	"github.com/understudy-ha/understudy/director/ipvs"
 	"github.com/understudy-ha/understudy/director/link"
 	"github.com/understudy-ha/understudy/director/route"
 	"github.com/understudy-ha/understudy/director/sysctl"
+	"github.com/understudy-ha/understudy/director/vmac"
 	"github.com/understudy-ha/understudy/garp"
 	"github.com/understudy-ha/understudy/health"
 	"github.com/understudy-ha/understudy/vrrp/notify"
@@ -45,6 +48,9 @@ type daemon struct {
 	elections *elections
 	monitor   *health.Monitor
 	addresses *addr.Table
+	devices   *vmac.Keeper // of virtual MAC addresses
+	plumbing  *vmac.Table  // addresses, with devices set up and down
+	closed    *accept.Keeper
 	routes    *route.Table
 	table     *ipvs.Table
 	announcer *garp.Announcer
@@ -88,6 +94,14 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	if d.routes, err = route.New(); err != nil {
 		return nil, err
 	}
+	ledger := strings.TrimSuffix(config.Socket, filepath.Ext(config.Socket))
+	if d.devices, err = vmac.New(vmac.Options{Loans: ledger + ".loans", Log: log}); err != nil {
+		return nil, err
+	}
+	if d.plumbing, err = vmac.NewTable(d.addresses, d.devices); err != nil {
+		return nil, err
+	}
+	d.closed = accept.New(accept.Options{Log: log})
 	d.table = ipvs.New()
 	if err := d.needs(config); err != nil {
 		return nil, err
@@ -106,7 +120,6 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	}
 	d.tuning = newTuning(d.table, sysctl.New(sysctl.Options{Log: log}), log)
 	d.tracker = d.newTracker()
-	ledger := strings.TrimSuffix(config.Socket, filepath.Ext(config.Socket))
 	d.elections = newElections(d.links, d.notifier, log, func() {
 		d.director.RingAddresses()
 		d.sync.Ring()
@@ -116,7 +129,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	}
 	d.monitor = health.New(health.Options{Log: log, Bell: func(c health.Check) { d.director.RingCheck(c) }})
 	d.director = director.New(director.Options{
-		Addresses: d.addresses,
+		Addresses: d.plumbing,
 		Routes:    d.routes,
 		IPVS:      d.table,
 		Announcer: announcing{
@@ -136,7 +149,10 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		AddressLedger: ipvs.NewLedger[director.AddrKey](ledger + ".addresses"),
 		Log:           log,
 	})
-	d.links.Changed = d.director.RingAddresses
+	d.links.Changed = func() {
+		d.devices.Ring()
+		d.director.RingAddresses()
+	}
 	d.sync = d.newSync()
 	d.elections.tracked = func(name string) tracked {
 		r := d.tracker.Lookup(name)
@@ -163,6 +179,11 @@ func (d *daemon) needs(c *configs.Config) error {
 	if err := errors.Join(notify.Check(hearers(c)), track.Check(tracks(c))); err != nil {
 		return err
 	}
+	if len(closed(c)) > 0 {
+		if err := accept.Preflight(); err != nil {
+			return err
+		}
+	}
 	if len(c.Director.Services) == 0 && !c.Director.Exclusive {
 		return nil
 	}
@@ -184,8 +205,35 @@ func (d *daemon) set(c *configs.Config) {
 	d.tracker.Set(tracks(c))
 	// Before the director: no role of a virtual router must be taken for that of
 	// another one which has its name now.
+	d.devices.Set(devices(c)) // before who gives them addresses
+	d.closed.Set(closed(c))
 	d.elections.set(c.Routers, c.Groups)
 	d.director.Set(c.Director)
+}
+
+// devices returns the interfaces of virtual MAC addresses.
+func devices(c *configs.Config) []vmac.Device {
+	var list []vmac.Device
+	for _, r := range c.Routers {
+		if r.Device != "" {
+			list = append(list, vmac.Device{Name: r.Device, Parent: r.Link, MAC: r.VirtualMAC})
+		}
+	}
+	return list
+}
+
+// closed returns the addresses of which nothing is taken in.
+func closed(c *configs.Config) []netip.Addr {
+	var list []netip.Addr
+	for i, r := range c.Routers {
+		if r.Accept {
+			continue
+		}
+		for _, p := range c.Director.Routers[i].Addresses {
+			list = append(list, p.Addr())
+		}
+	}
+	return list
 }
 
 func checks(c *configs.Config) []health.Check {
@@ -289,6 +337,10 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	parts.Go(func() error { return d.sync.Run(stopping) })
 	parts.Go(func() error { return socket.Run(stopping, d) })
 	parts.Go(func() error { return d.metrics.Run(stopping) })
+	keeping, stopKeeping := context.WithCancel(alive)
+	cancels = append(cancels, stopKeeping)
+	parts.Go(func() error { return d.devices.Run(keeping) })
+	parts.Go(func() error { return d.closed.Run(keeping) })
 	directing, stopDirector := context.WithCancel(alive)
 	cancels = append(cancels, stopDirector)
 	directed := make(chan struct{})
@@ -324,8 +376,9 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	stopTelling() // what is queued by now is still told
 	stopDirector()
 	<-directed
+	stopKeeping()
 	stop()
-	err := errors.Join(parts.Wait(), d.addresses.Close(), d.routes.Close(), d.lock.Close())
+	err := errors.Join(parts.Wait(), d.plumbing.Close(), d.devices.Close(), d.addresses.Close(), d.routes.Close(), d.lock.Close())
 	d.table.Close()
 	d.log.Info("stopped")
 	return err

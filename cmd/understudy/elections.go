@@ -240,7 +240,7 @@ func (e *elections) router(r configs.VirtualRouter, s sway) speaker.Router {
 	c.Hold, c.Priority = s.held, s.priority
 	out := speaker.Router{
 		Config: c, Source: r.Source, UnicastPeers: r.UnicastPeers,
-		PeerTTL: r.PeerTTL, Strict: r.Strict,
+		PeerTTL: r.PeerTTL, Strict: r.Strict, VirtualMAC: r.VirtualMAC,
 		Fault: s.fault, Handovers: s.handover, Standby: e.standby,
 	}
 	if f, ok := e.adopted[c.Name]; ok && f.VRID == c.VRID && f.Version == c.Version {
