@@ -169,8 +169,9 @@ func judgeWire(t *testing.T, s *site.Site, kinds [2]string, heard *lab.Tap, sett
 		if a.At.Before(settled) {
 			continue
 		}
+		first := len(after) == 0 || after[len(after)-1].Source != a.Source // of a reign
 		after = append(after, a)
-		if problem := malformed(a, o, kinds[nodeIndex(a)]); problem != "" {
+		if problem := malformed(a, o, kinds[nodeIndex(a)], first); problem != "" {
 			if wrong++; wrong <= 5 {
 				t.Errorf("an advertisement of %s: %s: %+v", a.From.Node.Name, problem, a)
 			}
@@ -201,8 +202,10 @@ func farewells(list []lab.Advert) int {
 	return count
 }
 
-// malformed says what is wrong with an advertisement of a kind of router.
-func malformed(a lab.Advert, o site.Options, kind string) string {
+// malformed says what is wrong with an advertisement of a kind of router. Our first
+// one of a reign comes from the link's own MAC: the virtual one would draw packets
+// before there is an answer to them.
+func malformed(a lab.Advert, o site.Options, kind string, first bool) string {
 	var addresses []netip.Addr
 	for _, p := range o.Addresses {
 		addresses = append(addresses, netip.MustParsePrefix(p).Addr())
@@ -227,6 +230,7 @@ func malformed(a lab.Advert, o site.Options, kind string) string {
 		return "its destination"
 	case !slices.Equal(a.Addresses, addresses):
 		return "its addresses"
+	case kind == "understudy" && first && !virtual:
 	case kind != "frr" && virtual != (o.VirtualMAC && !o.Unicast):
 		return "its MAC address"
 	}
