@@ -1,6 +1,9 @@
 package vrrp
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Event is something that happens to a Router: one of Start, Stop, Leave, Resume,
 // Tick, Received, Reconfigure, Lead, Concede and Expect.
@@ -21,7 +24,12 @@ type Stop struct{ Reason Reason }
 // ReasonHandover the router stays in the election: it becomes backup of its
 // successor, and goes on as master if there is none. For a router that is not
 // master it is a Stop, or with ReasonHandover nothing.
-type Leave struct{ Reason Reason }
+type Leave struct {
+	Reason Reason
+	// Wait is how long it waits for its successor at least: the longest time that a
+	// member of its group waits. Its own time is Config.LeaveTime.
+	Wait time.Duration
+}
 
 // Resume says that the router may take part and is master already: it was when
 // its process ended, too short a time ago for a backup to have taken over. It

@@ -1,5 +1,7 @@
 package vrrp
 
+import "time"
+
 // Member is what a Group must know of one of its virtual routers. The Config of
 // each says Grouped, and all have the same priority.
 type Member struct {
@@ -9,6 +11,7 @@ type Member struct {
 	Wants    bool
 	Leaving  bool
 	Farewell bool
+	Patience time.Duration // Config.LeaveTime
 }
 
 // Advice is what a Group tells one of its members to do.
@@ -147,6 +150,16 @@ func (g *Group) farewell() bool {
 		}
 	}
 	return false
+}
+
+// Patience is how long a member that leaves waits for its successor: as the members
+// of the other director become master together, it comes with the last of them.
+func (g *Group) Patience() time.Duration {
+	longest := time.Duration(0)
+	for i := range g.members {
+		longest = max(longest, g.members[i].Patience)
+	}
+	return longest
 }
 
 // Leading reports whether the members are to be master.

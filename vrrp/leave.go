@@ -16,16 +16,19 @@ const (
 	lastRepeat  = 2 * Linger
 )
 
+// LeaveTime is how long a master that leaves waits for its successor. Whoever has
+// heard its farewell speaks after a skew time, which is less than an interval (RFC
+// 9568 section 6.1), in version 2 than a second (RFC 3768 section 6.1). The own skew
+// time on top is for the way and for a late wake-up.
+func (c Config) LeaveTime() time.Duration { return c.Interval + c.SkewTime(c.Interval) }
+
 // leave begins a Leave of a master.
-func (r *Router) leave(now time.Time, reason Reason) Output {
-	if reason == ReasonNone {
-		reason = ReasonShutdown
+func (r *Router) leave(now time.Time, ev Leave) Output {
+	r.status.Leaving, r.leaveFor = true, ev.Reason
+	if ev.Reason == ReasonNone {
+		r.leaveFor = ReasonShutdown
 	}
-	r.status.Leaving, r.leaveFor = true, reason
-	// Whoever has heard the farewell speaks after its skew time, which is less than
-	// an interval (RFC 9568 section 6.1), in version 2 than a second (RFC 3768
-	// section 6.1). The own skew time on top is for the way and for a late wake-up.
-	r.leaveBy = now.Add(max(r.config.Interval, UnitV3) + r.config.SkewTime(r.config.Interval))
+	r.leaveBy = now.Add(max(r.config.LeaveTime(), ev.Wait))
 	return Output{Advertise: true}
 }
 

@@ -24,7 +24,7 @@ func (r *Router) stepMaster(now time.Time, ev Event) Output {
 		return out
 
 	case Leave:
-		return r.leave(now, ev.Reason)
+		return r.leave(now, ev)
 
 	case Concede:
 		return r.become(now, StateBackup, ReasonGroup)

@@ -125,7 +125,11 @@ func appendEvent(b []byte, ev Event, c Config) []byte {
 	case Stop:
 		return fmt.Appendf(b, "stop reason=%v", ev.Reason)
 	case Leave:
-		return fmt.Appendf(b, "leave reason=%v", ev.Reason)
+		b = fmt.Appendf(b, "leave reason=%v", ev.Reason)
+		if ev.Wait > 0 {
+			b = fmt.Appendf(b, " wait=%v", ev.Wait)
+		}
+		return b
 	case Resume:
 		return append(b, "resume"...)
 	case Lead:
@@ -184,8 +188,16 @@ func parseEvent(words []string, c Config) (Event, error) {
 		reason, err := parseReason(words)
 		return Stop{Reason: reason}, err
 	case "leave":
+		var wait time.Duration
+		if last := len(words) - 1; strings.HasPrefix(words[last], "wait=") {
+			var err error
+			if wait, err = time.ParseDuration(strings.TrimPrefix(words[last], "wait=")); err != nil {
+				return nil, fmt.Errorf("leave: %w", err)
+			}
+			words = words[:last]
+		}
 		reason, err := parseReason(words)
-		return Leave{Reason: reason}, err
+		return Leave{Reason: reason, Wait: wait}, err
 	case "set":
 		// What is not named did not change, except for what an empty value cannot
 		// be named for.

@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"sync"
+	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
 )
@@ -56,6 +57,12 @@ func (g *Group) report(place int, m vrrp.Member, wake func()) {
 			f()
 		}
 	}
+}
+
+func (g *Group) patience() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.group.Patience()
 }
 
 func (g *Group) advise(place int) vrrp.Advice {

@@ -73,6 +73,7 @@ func (l *loop) report(in *instance) {
 	in.want.Group.report(in.want.Place, vrrp.Member{
 		Known: l.told && !in.want.Standby, Ready: l.told && !in.want.Standby && in.own == vrrp.ReasonNone,
 		State: s.State, Wants: s.Wants, Leaving: s.Leaving, Farewell: s.Farewell,
+		Patience: in.config.LeaveTime(),
 	}, l.s.wakeUp)
 }
 
@@ -243,7 +244,7 @@ func (l *loop) align(now time.Time, in *instance, addr netip.Addr) {
 	}
 	if in.want.Handovers > in.handed {
 		in.handed = in.want.Handovers
-		l.step(now, in, vrrp.Leave{Reason: vrrp.ReasonHandover})
+		l.leaveFor(now, in, vrrp.ReasonHandover)
 	}
 }
 
@@ -277,8 +278,17 @@ func (l *loop) halt(now time.Time, in *instance, reason vrrp.Reason) {
 	if reason.Mute() || l.conn == nil || !up(l.link) {
 		l.step(now, in, vrrp.Stop{Reason: reason})
 	} else {
-		l.step(now, in, vrrp.Leave{Reason: reason})
+		l.leaveFor(now, in, reason)
 	}
+}
+
+// leaveFor has a router leave, with the others of its group if it has one.
+func (l *loop) leaveFor(now time.Time, in *instance, reason vrrp.Reason) {
+	ev := vrrp.Leave{Reason: reason}
+	if in.want.Group != nil {
+		ev.Wait = in.want.Group.patience()
+	}
+	l.step(now, in, ev)
 }
 
 func up(s link.State) bool { return s.Up && s.Index > 0 }
