@@ -137,7 +137,7 @@ func routerReply(r configs.VirtualRouter, e speaker.Status, addresses []director
 	for _, a := range addresses {
 		if a.Router == r.Config.Name {
 			out.Addresses = append(out.Addresses, addressStatus{
-				Address: a.Key.Prefix.String(), Wanted: a.Intent == director.Hold, Held: a.Held, Error: a.Err,
+				Address: a.Key.Prefix.String(), Wanted: a.Intent == director.Hold || a.Intent == director.Keep && a.Held, Held: a.Held, Error: a.Err,
 			})
 		}
 	}
