@@ -32,9 +32,9 @@ func (r *Router) stepBackup(now time.Time, ev Event) Output {
 		return r.succeed(now)
 
 	case Lead:
-		if r.status.Wants {
-			return r.succeed(now)
-		}
+		// Even if another master was heard since this one wanted to be it: the others
+		// are master already, and the better of the two directors wins on all links.
+		return r.succeed(now)
 
 	case Expect:
 		if !r.status.Wants && !r.farewell {
@@ -67,6 +67,8 @@ func (r *Router) stepBackup(now time.Time, ev Event) Output {
 // succeed takes over for the reason that Active_Down_Timer has fired for.
 func (r *Router) succeed(now time.Time) Output {
 	switch {
+	case r.config.Grouped && !r.status.Wants:
+		return r.takeOver(now, ReasonGroup)
 	case r.config.Priority == PriorityOwner:
 		return r.takeOver(now, ReasonOwner)
 	case r.preempting:
@@ -81,7 +83,6 @@ func (r *Router) succeed(now time.Time) Output {
 // expect sets Active_Down_Timer to Skew_Time.
 func (r *Router) expect(now time.Time) {
 	r.timerSet, r.farewell, r.preempting, r.status.Wants = now, true, false, false
-	r.status.Farewell = r.config.Grouped
 }
 
 func (r *Router) hearAsBackup(now time.Time, rx Received) Output {
@@ -90,6 +91,8 @@ func (r *Router) hearAsBackup(now time.Time, rx Received) Output {
 	// Skew_Time."
 	if a.Priority == 0 {
 		r.expect(now)
+		// Not by Expect: two members that each go by the other would not stop expecting.
+		r.status.Farewell = r.config.Grouped
 		if r.status.Master == rx.Src {
 			r.status.Master, r.status.MasterPriority, r.status.Held = netip.Addr{}, 0, false
 		}

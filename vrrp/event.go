@@ -52,7 +52,8 @@ type Received struct {
 // makes another virtual router: that is a Stop and a new Router.
 type Reconfigure struct{ Config Config }
 
-// Lead makes a member of a group that Status.Wants it master.
+// Lead makes a member of a group master with the others, which is when every one of
+// them has been seen with Status.Wants.
 type Lead struct{}
 
 // Concede makes a member of a group backup because another member has become it.

@@ -25,6 +25,7 @@ const (
 	AdviceLead           // Lead
 	AdviceConcede        // Concede
 	AdviceExpect         // Expect
+	AdviceLeave          // Leave for ReasonHandover
 )
 
 // Group makes virtual routers of one director change state together: all of them
@@ -45,6 +46,7 @@ type groupMember struct {
 	Member
 	joined uint64 // the last reign in which it was master
 	advice Advice // before what is reported
+	left   bool   // it has said farewell since the last time that none of them was leaving
 }
 
 // Size makes the group one of n members, which are not Ready. It forgets everything
@@ -55,8 +57,8 @@ func (g *Group) Size(n int) {
 	}
 }
 
-// Report tells the state of a member, counted from 0. It returns whether another
-// member has to look at its advice again.
+// Report tells the state of a member, counted from 0. It returns whether a member, which
+// may be that one, has to look at its advice again.
 func (g *Group) Report(i int, m Member) (news bool) {
 	if g.members[i].Member == m {
 		return false
@@ -68,7 +70,7 @@ func (g *Group) Report(i int, m Member) (news bool) {
 	g.decide()
 	for j := range g.members {
 		now := g.Advise(j)
-		news = news || j != i && (now != g.members[j].advice || now != AdviceNone)
+		news = news || now != g.members[j].advice || now != AdviceNone
 	}
 	return news
 }
@@ -76,14 +78,15 @@ func (g *Group) Report(i int, m Member) (news bool) {
 // decide follows the states of the members.
 func (g *Group) decide() {
 	all, given := true, false
+	leaving := g.leaving()
 	for i := range g.members {
 		m := &g.members[i]
-		master := m.State == StateMaster && !m.Leaving
-		if g.leading && master {
+		if g.leading && m.State == StateMaster {
 			m.joined = g.reign
 		}
+		m.left = leaving && (m.left || m.Leaving)
 		given = given || m.joined == g.reign && m.State != StateMaster
-		all = all && m.Ready && (m.Wants || master)
+		all = all && m.Ready && (m.Wants || m.State == StateMaster && !m.Leaving)
 	}
 	switch {
 	case g.leading && (given || !g.ready()):
@@ -125,17 +128,39 @@ func (g *Group) Advise(i int) Advice {
 		return AdviceLead
 	case m.State == StateMaster && !m.Leaving && !g.leading && !g.pending():
 		return AdviceConcede
+	case m.State == StateMaster && !m.Leaving && !m.left && g.leading && g.leaving():
+		return AdviceLeave
 	case m.State == StateBackup && !m.Wants && !m.Farewell && g.farewell():
 		return AdviceExpect
 	}
 	return AdviceNone
 }
 
-// pending reports whether a member has still to begin: it may be master at once, by
-// Resume.
+// pending reports whether it is still open whether all members are master: one has to
+// begin, which may be master at once by Resume, or to end a Leave.
 func (g *Group) pending() bool {
 	for i := range g.members {
 		if g.members[i].State == StateInit {
+			return true
+		}
+	}
+	return g.leaving() && !g.given()
+}
+
+// given reports whether a member is not master any more.
+func (g *Group) given() bool {
+	for i := range g.members {
+		if g.members[i].State == StateBackup {
+			return true
+		}
+	}
+	return false
+}
+
+// leaving reports whether a member has said farewell and serves until it is succeeded.
+func (g *Group) leaving() bool {
+	for i := range g.members {
+		if g.members[i].Leaving {
 			return true
 		}
 	}

@@ -96,3 +96,13 @@ func (r *Router) announceAgain(now time.Time) {
 func (r *Router) announceTwiceMore(now time.Time) {
 	r.repeat, r.repeatLast = now.Add(firstRepeat), now.Add(lastRepeat)
 }
+
+// announceLast has the last announcement come when a master that has just been heard
+// beside this one has let go of the addresses, too. It puts off no other.
+func (r *Router) announceLast(now time.Time) {
+	if at := now.Add(lastRepeat); r.repeat.IsZero() {
+		r.repeat = at
+	} else {
+		r.repeatLast = at
+	}
+}

@@ -123,7 +123,9 @@ func (r *Router) contest(now time.Time) {
 		r.contested = now
 		r.status.Contests++
 		r.announceTwiceMore(now)
+		return
 	}
+	r.announceLast(now)
 }
 
 // answer advertises out of turn, if it may.

@@ -16,7 +16,7 @@ const (
 	ReasonPreempt               // backup to master: the master heard has a lower priority
 	ReasonHigherPriority        // master to backup: a higher priority was heard
 	ReasonTie                   // master to backup: the same priority was heard from a greater address
-	ReasonGroup                 // master to backup: another member of its group has given way
+	ReasonGroup                 // master to backup, backup to master: another member of its group has given way, or is master
 	ReasonResumed               // init to master: a restart too short for anybody to have taken over
 
 	ReasonShutdown   // to init: asked to stop

@@ -92,11 +92,16 @@ func TestRFC9568_6_4_2_Grouped(t *testing.T) {
 			step{down100, Tick{}, nothing, never},
 			step{10 * time.Second, Lead{}, toMaster(ReasonMasterDown, 100), 11 * time.Second},
 		)},
-		{"it is not told too soon", c, asBackup(step{time.Second, Lead{}, nothing, down100})},
 		{"a master that speaks again is followed", c, asBackup(
 			step{down100, Tick{}, nothing, never},
 			step{5 * time.Second, heard(c, lower, 150, time.Second), nothing, 5*time.Second + down100},
-			step{6 * time.Second, Lead{}, nothing, 5*time.Second + down100},
+			step{5*time.Second + down100, Tick{}, nothing, never},
+		)},
+		{"but not if the others are master already", c, asBackup(
+			step{down100, Tick{}, nothing, never},
+			step{5 * time.Second, heard(c, lower, 150, time.Second), nothing, 5*time.Second + down100},
+			step{5 * time.Second, Lead{}, toMaster(ReasonGroup, 100), 6 * time.Second},
+			step{5 * time.Second, heard(c, lower, 150, time.Second), transition(StateMaster, StateBackup, ReasonHigherPriority), 5*time.Second + down100},
 		)},
 		{"it gives way with the others", c, asBackup(
 			step{down100, Tick{}, nothing, never},

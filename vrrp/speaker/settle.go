@@ -241,6 +241,8 @@ func (l *loop) align(now time.Time, in *instance, addr netip.Addr) {
 		l.step(now, in, vrrp.Concede{})
 	case advice == vrrp.AdviceExpect:
 		l.step(now, in, vrrp.Expect{})
+	case advice == vrrp.AdviceLeave:
+		l.step(now, in, vrrp.Leave{Reason: vrrp.ReasonHandover})
 	}
 	if in.want.Handovers > in.handed {
 		in.handed = in.want.Handovers
