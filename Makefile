@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.cache/go/bin:$(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 VCS := $(shell git status >/dev/null 2>&1 && echo true || echo false)
 
 FUZZTIME ?= 100000x
-SIMHOURS ?= 2000
+SIMHOURS ?= 5000
 PURE     := ./vrrp/... ./health/... ./director/... ./garp/... ./configs/... ./cmd/...
 
 .PHONY: all build demo test unit race fuzz simulate kernel kernel-tcg bench lint setup clean

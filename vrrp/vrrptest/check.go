@@ -21,6 +21,7 @@ type checker struct {
 	settledAt         time.Duration // from then on nothing changes any more
 	wasSettled        bool          // when the last fault came
 	takeover          takeover
+	handover          handover
 	steps             int // in this instant
 	nodes             []checked
 }
@@ -34,9 +35,15 @@ type takeover struct {
 
 // checked is what the checker remembers of one director.
 type checked struct {
-	farewell time.Time // local time of the last priority 0 heard
+	farewell time.Time // local time of the last priority 0 heard, here or by another member
+	expects  bool      // nothing was heard since
 	window   time.Duration
 	sent     int // advertisements in the window
+
+	leaving    bool // after its last step, as is
+	held       bool
+	repeats    uint64
+	announceBy time.Duration // 0: nothing is asked of it
 }
 
 func newChecker(l *LAN) *checker {
@@ -62,21 +69,28 @@ func (c *checker) disturb(until time.Duration) {
 	l := c.lan
 	c.wasSettled = l.now > c.settledAt
 	c.until = max(c.until, until)
-	c.takeover = takeover{}
+	c.takeover, c.handover = takeover{}, handover{}
+	for i := range c.nodes {
+		c.nodes[i].announceBy = 0
+	}
 	c.masterBy, c.settledAt = eternity, eternity
 	if l.Network.Loss > 0 {
 		return // there is no bound that always holds
 	}
 	transit := l.Network.Delay + l.Network.Jitter
-	late := time.Duration(0)
-	for _, n := range l.nodes {
-		late = max(late, n.latency)
-	}
+	late := l.late()
 	begin := max(c.until, l.wire.latest(l.now))
 	// The longest that a backup waits: three intervals and a skew time, which is
 	// less than one interval in version 3 and less than 1s in version 2, where no
 	// interval is shorter.
 	wait := slack(4*c.longest) + transit + late
+	if len(l.groups) > 0 {
+		if l.divided() {
+			return // a group takes no part of a segment without the others
+		}
+		// The members have to be ready one after the other, each a turn later.
+		wait += slack(2*c.longest) + 10*late
+	}
 	c.masterBy = begin + wait
 	if l.asymmetric() || transit > c.shortest/4 {
 		return // two masters that do not hear each other are no breach
@@ -89,7 +103,27 @@ func (c *checker) disturb(until time.Duration) {
 
 // together reports whether n and m are in one part of the LAN.
 func (l *LAN) together(n, m *node) bool {
-	return l.part == nil || l.part[n.id] == l.part[m.id]
+	return n.segment == m.segment && (l.part == nil || l.part[n.id] == l.part[m.id])
+}
+
+// late is how late a process wakes up at most, and how long a turn of its loop takes.
+func (l *LAN) late() (d time.Duration) {
+	for _, n := range l.nodes {
+		d = max(d, n.latency)
+	}
+	return d
+}
+
+// divided reports whether a director is not heard by another on its segment.
+func (l *LAN) divided() bool {
+	for _, n := range l.nodes {
+		for _, m := range l.nodes {
+			if n.segment == m.segment && n.deaf>>m.id&1 != 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // asymmetric reports whether one director is heard by another that it does not hear.
@@ -106,8 +140,9 @@ func (l *LAN) asymmetric() bool {
 
 // expect notes that n, if it is the settled master, must be replaced: one skew
 // time after its farewell, or one master-down interval after its last
-// advertisement. It is called after disturb, which forgets it.
-func (c *checker) expect(n *node, farewell bool) {
+// advertisement. One that returns stays if it hears nobody in time. It is called
+// after disturb, which forgets it.
+func (c *checker) expect(n *node, farewell, returns bool) {
 	l := c.lan
 	if n.state != vrrp.StateMaster || !c.wasSettled || n.stalled > l.now {
 		return
@@ -125,6 +160,9 @@ func (c *checker) expect(n *node, farewell bool) {
 	}
 	if best == eternity {
 		return
+	}
+	if returns && slack(best)+2*(l.Network.Delay+l.Network.Jitter)+2*late > n.config.Interval+skew(n.config, n.config.Interval)*39/40 {
+		return // it gives up first, and stays
 	}
 	since, wait := l.now, best
 	if !farewell {

@@ -14,6 +14,7 @@ import (
 type Elector interface {
 	Step(now time.Time, ev vrrp.Event) vrrp.Output
 	Deadline() time.Time
+	Status() vrrp.Status
 	Advertisement(priority uint8) vrrp.Advertisement
 }
 
@@ -46,16 +47,18 @@ type LAN struct {
 	// Observe, if not nil, sees every output that is not zero.
 	Observe func(node int, out vrrp.Output)
 
-	now   time.Duration // since origin
-	rng   *rand.Rand
-	build func(vrrp.Config) Elector
-	nodes []*node
-	wire  flight
-	sent  uint64
-	part  []int    // of each director, while the LAN is cut into parts
-	err   error    // the first promise broken
-	check *checker // nil in scenarios
-	Stats Stats
+	now    time.Duration // since origin
+	rng    *rand.Rand
+	build  func(vrrp.Config) Elector
+	advise func(g *vrrp.Group, place int) vrrp.Advice
+	nodes  []*node
+	groups []*host // with a group
+	wire   flight
+	sent   uint64
+	part   []int    // of each director, while the LAN is cut into parts
+	err    error    // the first promise broken
+	check  *checker // nil in scenarios
+	Stats  Stats
 }
 
 // Stats counts what happened.
@@ -81,19 +84,22 @@ func NewLAN(seed uint64, build func(vrrp.Config) Elector) *LAN {
 		build = func(c vrrp.Config) Elector { return vrrp.New(c) }
 	}
 	return &LAN{
-		rng:   rand.New(rand.NewPCG(seed, 0x5652_5250)),
-		build: build,
+		rng:    rand.New(rand.NewPCG(seed, 0x5652_5250)),
+		build:  build,
+		advise: func(g *vrrp.Group, place int) vrrp.Advice { return g.Advise(place) },
 	}
 }
 
 // Now returns how far the LAN has come.
 func (l *LAN) Now() time.Duration { return l.now }
 
-// node is a director: a process, its link and its clock.
+// node is a director: a process, its link and its clock; or one of several virtual
+// routers of a director, each with a loop and a link of its own.
 type node struct {
 	id      int
 	config  vrrp.Config
-	elector Elector // nil while there is no process
+	elector Elector     // nil while there is no process
+	status  vrrp.Status // of elector, after its last step
 	state   vrrp.State
 	link    bool
 	ppm     int64         // how much faster than the LAN's its clock is
@@ -108,6 +114,9 @@ type node struct {
 	prio    uint8         // of said
 	saidAt  time.Duration // when it last advertised
 	deaf    uint64        // bit set of the directors that do not hear it
+
+	loop
+	addresses
 }
 
 const never = time.Duration(-1)
@@ -115,6 +124,8 @@ const never = time.Duration(-1)
 // Add adds a director with its link up and no process, and returns its number.
 func (l *LAN) Add(c vrrp.Config) int {
 	n := &node{id: len(l.nodes), config: c, link: true, wake: never}
+	n.look = never
+	n.host = &host{members: []*node{n}}
 	l.nodes = append(l.nodes, n)
 	return n.id
 }
@@ -122,8 +133,9 @@ func (l *LAN) Add(c vrrp.Config) int {
 // Clock makes the clock of a director differ: ahead of the LAN's at the origin
 // and ppm faster. It also says how late its process wakes up at most.
 func (l *LAN) Clock(id int, ahead time.Duration, ppm int64, latency time.Duration) {
-	n := l.nodes[id]
-	n.ahead, n.ppm, n.latency = ahead, ppm, latency
+	for _, n := range l.nodes[id].host.members {
+		n.ahead, n.ppm, n.latency = ahead, ppm, latency
+	}
 }
 
 // local converts a time of the LAN to what the clock of n shows.
@@ -194,13 +206,22 @@ func (l *LAN) run(n *node) {
 		if n.elector == nil {
 			break
 		}
+		if n.look != never && n.look <= l.now {
+			l.align(n, now)
+		}
 		count := min(len(n.inbox), readBeforeTick)
 		for _, rx := range n.inbox[:count] {
 			l.step(n, now, rx)
 		}
+		if n.elector == nil {
+			break
+		}
 		n.inbox = append(n.inbox[:0], n.inbox[count:]...)
 		if d := n.elector.Deadline(); !d.IsZero() && !now.Before(d) {
 			l.step(n, now, vrrp.Tick{})
+			if n.elector == nil {
+				break
+			}
 			if d := n.elector.Deadline(); !d.IsZero() && !d.After(now) {
 				l.fail("%s has deadline %v right after a tick at %v", n.config.Name, d, now)
 			}
@@ -224,8 +245,13 @@ func (l *LAN) schedule(n *node) {
 			n.wake += time.Duration(l.rng.Int64N(int64(n.latency)))
 		}
 	}
+	if n.look != never && (n.wake == never || n.look < n.wake) {
+		n.wake = n.look
+	}
 	if n.stalled > l.now {
-		n.wake = max(n.wake, n.stalled)
+		if n.wake != never {
+			n.wake = max(n.wake, n.stalled)
+		}
 		if len(n.inbox) > 0 || len(n.control) > 0 {
 			n.wake = n.stalled
 		}
@@ -240,7 +266,7 @@ func (l *LAN) step(n *node, now time.Time, ev vrrp.Event) {
 		return
 	}
 	l.Stats.Steps++
-	was := n.state
+	was, before := n.state, n.status
 	out := n.elector.Step(now, ev)
 	if out.Transition {
 		l.Stats.Transitions++
@@ -252,6 +278,8 @@ func (l *LAN) step(n *node, now time.Time, ev vrrp.Event) {
 	if rc, ok := ev.(vrrp.Reconfigure); ok {
 		n.config, n.said = rc.Config, nil
 	}
+	n.status = n.elector.Status()
+	l.follow(n, now, before, out)
 	if l.check != nil {
 		l.check.stepped(n, now, was, ev, out)
 	}
@@ -261,15 +289,20 @@ func (l *LAN) step(n *node, now time.Time, ev vrrp.Event) {
 	if out.Advertise {
 		l.send(n, out.Priority)
 	}
-	if ev == (vrrp.Stop{Reason: vrrp.ReasonShutdown}) {
+	if n.departing && n.state != vrrp.StateMaster && n.state != vrrp.StateBackup && !n.status.Lingering || ev == (vrrp.Stop{Reason: vrrp.ReasonShutdown}) {
 		n.exit()
+		n.held = false
+	}
+	if l.check != nil {
+		l.check.served(n)
 	}
 }
 
-// exit ends the process of n.
+// exit ends the process of n, or its part of it.
 func (n *node) exit() {
 	n.elector, n.state, n.said, n.stalled = nil, vrrp.StateInit, nil, 0
-	n.inbox, n.wake = n.inbox[:0], never
+	n.inbox, n.wake, n.status = n.inbox[:0], never, vrrp.Status{}
+	n.look, n.running, n.departing, n.known = never, false, false, false
 }
 
 // send puts an advertisement of n on the wire for every other director.
@@ -301,7 +334,7 @@ func (l *LAN) send(n *node, priority uint8) {
 			}
 			continue
 		}
-		if n.deaf&(1<<m.id) != 0 || l.chance(l.Network.Loss) {
+		if n.segment != m.segment || n.deaf&(1<<m.id) != 0 || l.chance(l.Network.Loss) {
 			continue
 		}
 		l.post(m, n.said)

@@ -2,6 +2,7 @@ package vrrptest
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,15 @@ type mutant struct {
 	*vrrp.Router
 	step     func(r *vrrp.Router, now time.Time, ev vrrp.Event) vrrp.Output
 	deadline func(r *vrrp.Router) time.Time
+	status   func(s *vrrp.Status)
+}
+
+func (m *mutant) Status() vrrp.Status {
+	s := m.Router.Status()
+	if m.status != nil {
+		m.status(&s)
+	}
+	return s
 }
 
 func (m *mutant) Step(now time.Time, ev vrrp.Event) vrrp.Output {
@@ -93,16 +103,172 @@ func answered(change func(ev vrrp.Event, out *vrrp.Output)) func() *mutant {
 	}
 }
 
+// told makes a mutant that is told something else, or nothing.
+func told(change func(r *vrrp.Router, now *time.Time, ev vrrp.Event) vrrp.Event) func() *mutant {
+	return func() *mutant {
+		return &mutant{step: func(r *vrrp.Router, now time.Time, ev vrrp.Event) vrrp.Output {
+			if ev = change(r, &now, ev); ev == nil {
+				return vrrp.Output{}
+			}
+			return r.Step(now, ev)
+		}}
+	}
+}
+
+// seen makes a mutant whose state others see differently.
+func seen(change func(s *vrrp.Status)) func() *mutant {
+	return func() *mutant { return &mutant{status: change} }
+}
+
 func isTick(ev vrrp.Event) bool { _, ok := ev.(vrrp.Tick); return ok }
 func isStop(ev vrrp.Event) bool { _, ok := ev.(vrrp.Stop); return ok }
 
+type mutation struct {
+	name string
+	new  func() *mutant
+	want string // part of what is said of it
+}
+
+// handoverMutants break what a planned leave, a restart and a group keep.
+var handoverMutants = []mutation{
+	{
+		"leaves at once",
+		told(func(_ *vrrp.Router, _ *time.Time, ev vrrp.Event) vrrp.Event {
+			if l, ok := ev.(vrrp.Leave); ok && l.Reason != vrrp.ReasonHandover {
+				return vrrp.Stop(l)
+			}
+			return ev
+		}),
+		"nobody answers",
+	},
+	{
+		"leaves too soon",
+		func() *mutant {
+			var end time.Time
+			return &mutant{
+				step: func(r *vrrp.Router, now time.Time, ev vrrp.Event) vrrp.Output {
+					if _, ok := ev.(vrrp.Leave); ok {
+						end = now.Add(r.Config().Interval / 10)
+					}
+					if isTick(ev) && r.Status().Leaving && !now.Before(end) {
+						ev = vrrp.Stop{Reason: vrrp.ReasonRemoved}
+					}
+					return r.Step(now, ev)
+				},
+				deadline: func(r *vrrp.Router) time.Time {
+					if r.Status().Leaving {
+						return end
+					}
+					return r.Deadline()
+				},
+			}
+		},
+		"nobody answers",
+	},
+	{
+		"leaves without a word",
+		answered(func(ev vrrp.Event, out *vrrp.Output) {
+			if _, ok := ev.(vrrp.Leave); ok {
+				out.Advertise = false
+			}
+		}),
+		"nobody answers",
+	},
+	{"does not linger", seen(func(s *vrrp.Status) { s.Lingering = false }), "nobody answers"},
+	{"does not announce again", seen(func(s *vrrp.Status) { s.Repeats = 0 }), "has not announced"},
+	{
+		"speaks while it leaves",
+		func() *mutant {
+			return &mutant{step: func(r *vrrp.Router, now time.Time, ev vrrp.Event) vrrp.Output {
+				out := r.Step(now, ev)
+				if _, ok := ev.(vrrp.Received); ok && r.Status().Leaving {
+					out.Advertise, out.Priority = true, r.Config().Priority
+				}
+				return out
+			}}
+		},
+		"advertises priority",
+	},
+	{
+		"does not resume",
+		told(func(_ *vrrp.Router, _ *time.Time, ev vrrp.Event) vrrp.Event {
+			if ev == (vrrp.Resume{}) {
+				return nil
+			}
+			return ev
+		}),
+		"nobody answers",
+	},
+	{
+		"resumes without a word",
+		answered(func(ev vrrp.Event, out *vrrp.Output) {
+			if ev == (vrrp.Resume{}) {
+				out.Advertise = false
+			}
+		}),
+		"because of a restart",
+	},
+	{
+		"leads alone",
+		func() *mutant {
+			return &mutant{step: func(r *vrrp.Router, now time.Time, ev vrrp.Event) vrrp.Output {
+				out := r.Step(now, ev)
+				if isTick(ev) && r.Status().Wants {
+					out = r.Step(now, vrrp.Lead{})
+				}
+				return out
+			}}
+		},
+		"nobody is master",
+	},
+}
+
+// TestGroupMutants breaks the advice that members of a group get.
+func TestGroupMutants(t *testing.T) {
+	tests := []struct {
+		name  string
+		given vrrp.Advice
+		taken vrrp.Advice
+		want  string
+	}{
+		{"none", vrrp.AdviceNone, vrrp.AdviceNone, ""},
+		{"no lead", vrrp.AdviceLead, vrrp.AdviceNone, "nobody is master"},
+		{"no concede", vrrp.AdviceConcede, vrrp.AdviceNone, "have been master alone"},
+		{"no wait", vrrp.AdviceWait, vrrp.AdviceNone, "have been master alone"},
+		{"no expect", vrrp.AdviceExpect, vrrp.AdviceNone, "nobody answers"},
+		{"concedes instead of leaving", vrrp.AdviceLeave, vrrp.AdviceConcede, "nobody answers"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			said := make(map[string]bool)
+			for seed := range uint64(200) {
+				_, err := run(seed, nil, func(c *checker) {
+					c.lan.advise = func(g *vrrp.Group, place int) vrrp.Advice {
+						if a := g.Advise(place); a != tt.given {
+							return a
+						}
+						return tt.taken
+					}
+				})
+				if err == nil {
+					continue
+				}
+				line, _, _ := strings.Cut(err.Error(), "\n")
+				if said[line] = true; tt.want != "" && strings.Contains(line, tt.want) {
+					return
+				}
+			}
+			if tt.want != "" || len(said) > 0 {
+				t.Errorf("nothing says %q, but %v", tt.want, said)
+			}
+		})
+	}
+}
+
 // TestMutants shows that the simulator finds what it is there to find.
 func TestMutants(t *testing.T) {
-	tests := []struct {
-		name string
-		new  func() *mutant
-		want string // part of what is said of it
-	}{
+	tests := []mutation{
 		{"none", func() *mutant { return &mutant{} }, ""},
 		{
 			"no tie break",
@@ -290,7 +456,7 @@ func TestMutants(t *testing.T) {
 			"advertises priority 7",
 		},
 	}
-	for _, tt := range tests {
+	for _, tt := range slices.Concat(tests, handoverMutants) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			build := func(c vrrp.Config) Elector {

@@ -29,6 +29,10 @@ func (c *checker) advance(t time.Duration) {
 	if t > l.now {
 		c.steps = 0
 	}
+	c.announced(t)
+	for _, h := range l.groups {
+		c.unmixed(h, t)
+	}
 }
 
 // stepped checks what n did.
@@ -41,8 +45,16 @@ func (c *checker) stepped(n *node, now time.Time, was vrrp.State, ev vrrp.Event,
 	mine := &c.nodes[n.id]
 	switch ev := ev.(type) {
 	case vrrp.Received:
-		if ev.Advert.Priority == 0 && was == vrrp.StateBackup && out.Drop == vrrp.DropNone {
-			mine.farewell = now
+		switch {
+		case was != vrrp.StateBackup || out.Drop != vrrp.DropNone:
+		case ev.Advert.Priority == 0:
+			mine.farewell, mine.expects = now, true
+		default:
+			mine.expects = false
+		}
+	case vrrp.Expect: // repeated, it says nothing new
+		if was == vrrp.StateBackup && !mine.expects {
+			mine.farewell, mine.expects = now, true
 		}
 	case vrrp.Reconfigure:
 		c.disturb(l.now) // a process that stalled hears of it late
@@ -52,6 +64,10 @@ func (c *checker) stepped(n *node, now time.Time, was vrrp.State, ev vrrp.Event,
 	}
 	if !out.Transition {
 		return
+	}
+	mine.expects = false
+	if h := c.handover.restarted; h != nil && h != n.host {
+		l.fail("%s went from %v to %v (%v) because of a restart that was short enough", name, out.From, out.To, out.Reason)
 	}
 	if l.now > c.settledAt {
 		l.fail("%s went from %v to %v (%v) after everything had settled", name, out.From, out.To, out.Reason)
@@ -71,7 +87,8 @@ func (c *checker) stepped(n *node, now time.Time, was vrrp.State, ev vrrp.Event,
 func (c *checker) advertised(n *node, was vrrp.State, out vrrp.Output) {
 	l := c.lan
 	switch {
-	case n.state == vrrp.StateMaster && out.Priority == n.config.Priority:
+	case n.state == vrrp.StateMaster && out.Priority == n.config.Priority && !n.status.Leaving:
+	case n.status.Leaving && !c.nodes[n.id].leaving && out.Priority == 0: // once
 	case was == vrrp.StateMaster && n.state != vrrp.StateBackup && out.Priority == 0:
 	default:
 		l.fail("%s, once %v and now %v, advertises priority %d", n.config.Name, was, n.state, out.Priority)
@@ -112,7 +129,12 @@ func (c *checker) mastered() {
 		}
 		found := false
 		for _, m := range l.nodes {
-			found = found || l.together(n, m) && m.state == vrrp.StateMaster
+			if !l.together(n, m) {
+				continue
+			}
+			// A group of which one is master already is a turn away from being it.
+			masters, others := m.host.count()
+			found = found || m.state == vrrp.StateMaster || masters > 0 && others > 0
 		}
 		if !found {
 			l.fail("%s is backup and nobody is master", n.config.Name)

@@ -20,9 +20,11 @@ import (
 //	show adverts drops            # default: transitions alone
 //	router a priority=150         # the rest as in vrrp.Config.AppendText
 //	router b priority=100
+//	director a b                  # one with a group, each on a segment of its own
 //	0s start a
 //	0s start b
 //	10s stall a 5s                # also crash, stop, link a up|down, set a priority=90
+//	10s leave a                   # also handover, kill, fault (of one router), mend
 //	20s cut a b                   # b does not hear a; partition a,b c; heal; network loss=0.5
 //	30s end
 //
@@ -117,6 +119,8 @@ func (p *player) line(words []string) error {
 		return nil
 	case "router":
 		return p.router(words[1:])
+	case "director":
+		return p.director(words[1:])
 	}
 	at, err := time.ParseDuration(words[0])
 	switch {
@@ -153,6 +157,22 @@ func (p *player) router(words []string) error {
 	}
 	// Numbers are one higher than those of the LAN, so that 0 is nobody.
 	p.ids[words[0]] = 1 + p.lan.Add(c)
+	return nil
+}
+
+// director joins routers.
+func (p *player) director(names []string) error {
+	var ids []int
+	for _, name := range names {
+		if p.ids[name] == 0 || p.lan.nodes[p.ids[name]-1].host.grouped() {
+			return fmt.Errorf("director: no router %q that is free", name)
+		}
+		ids = append(ids, p.ids[name]-1)
+	}
+	if len(ids) < 2 {
+		return errors.New("director: a group has several routers")
+	}
+	p.lan.Join(ids...)
 	return nil
 }
 
@@ -203,13 +223,11 @@ func (p *player) fault(verb string, args []string) error {
 	}
 	id := p.ids[args[0]] - 1
 	args = args[1:]
+	if f := p.plain(verb); f != nil && len(args) == 0 {
+		f(id)
+		return nil
+	}
 	switch {
-	case verb == "start" && len(args) == 0:
-		l.Start(id)
-	case verb == "stop" && len(args) == 0:
-		l.Stop(id)
-	case verb == "crash" && len(args) == 0:
-		l.Crash(id)
 	case verb == "stall" && len(args) == 1:
 		d, err := time.ParseDuration(args[0])
 		if err != nil {
@@ -228,6 +246,30 @@ func (p *player) fault(verb string, args []string) error {
 		l.Reconfigure(id, c)
 	default:
 		return fmt.Errorf("cannot %s %q", verb, args)
+	}
+	return nil
+}
+
+// plain returns what a verb without arguments does.
+func (p *player) plain(verb string) func(id int) {
+	leave := func(reason vrrp.Reason) func(int) { return func(id int) { p.lan.Leave(id, reason) } }
+	switch verb {
+	case "start":
+		return p.lan.Start
+	case "stop":
+		return p.lan.Stop
+	case "crash":
+		return p.lan.Crash
+	case "kill":
+		return p.lan.Kill
+	case "mend":
+		return p.lan.Mend
+	case "leave":
+		return leave(vrrp.ReasonShutdown)
+	case "handover":
+		return leave(vrrp.ReasonHandover)
+	case "fault":
+		return leave(vrrp.ReasonTrack)
 	}
 	return nil
 }

@@ -84,18 +84,22 @@ var (
 	priorities = []uint8{1, 50, 100, 100, 100, 101, 150, 200, 254, vrrp.PriorityOwner}
 )
 
-// populate adds two to five directors.
+// populate adds two to five directors, with one virtual router or a group.
 func (s *sim) populate() {
 	version, intervals := vrrp.V3, intervalsV3
 	if s.rng.IntN(3) == 0 {
 		version, intervals = vrrp.V2, intervalsV2
 	}
 	interval := pick(s.rng, intervals)
-	mixed := version == vrrp.V3 && s.rng.IntN(3) == 0
+	members := 1
+	if s.rng.IntN(3) == 0 {
+		members = 2 + s.rng.IntN(2)
+	}
+	mixed := version == vrrp.V3 && members == 1 && s.rng.IntN(3) == 0
 	preempt := s.rng.IntN(3) > 0
 	delay := s.rng.IntN(4) == 0
 	s.unit, s.least = interval, interval
-	for i := range 2 + s.rng.IntN(4) {
+	for i := range 2 + s.rng.IntN(max(2, 5-members)) {
 		c := vrrp.Config{
 			Name:      string(rune('a' + i)),
 			VRID:      51,
@@ -117,13 +121,32 @@ func (s *sim) populate() {
 			c.PreemptDelay = s.span(0, 10)
 		}
 		s.unit, s.least = max(s.unit, c.Interval), min(s.least, c.Interval)
-		s.lan.Add(c)
+		if members == 1 {
+			s.lan.Add(c)
+			continue
+		}
+		group := make([]vrrp.Config, members)
+		for i := range group {
+			group[i] = c
+			group[i].Name = fmt.Sprintf("%s%d", c.Name, i+1)
+		}
+		s.lan.AddGroup(group...)
 	}
 	// Once the shortest interval is known: any router may come to have it, and
 	// one whose process always wakes up too late for it keeps no promise.
-	for i := range s.lan.nodes {
+	for _, i := range s.directors() {
 		s.lan.Clock(i, s.span(0, 1000), int64(s.rng.IntN(20_001)-10_000), s.least/50)
 	}
+}
+
+// directors returns a virtual router of each.
+func (s *sim) directors() (first []int) {
+	for i, n := range s.lan.nodes {
+		if n.place == 0 {
+			first = append(first, i)
+		}
+	}
+	return first
 }
 
 // span returns a random time of from to to units.
@@ -134,7 +157,7 @@ func (s *sim) span(from, to float64) time.Duration {
 func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }
 
 func (s *sim) run() error {
-	for i := range s.lan.nodes {
+	for _, i := range s.directors() {
 		s.note("start %s", s.name(i))
 		s.lan.Start(i)
 		if s.rng.IntN(2) == 0 {
@@ -147,9 +170,9 @@ func (s *sim) run() error {
 			s.wait(s.span(0, 3))
 		}
 		s.order()
-		if s.rng.IntN(2) == 0 {
+		if s.rng.IntN(4) > 0 {
 			s.leave()
-			s.wait(s.span(0, 6))
+			s.wait(s.span(0, 8))
 		}
 		if s.lan.err != nil {
 			break
@@ -170,7 +193,7 @@ func (s *sim) order() {
 	}
 	s.note("calm, network %+v", network)
 	l.SetNetwork(network)
-	if l.part == nil || s.rng.IntN(2) == 0 {
+	if l.part == nil || len(l.groups) > 0 || s.rng.IntN(2) == 0 {
 		s.note("heal")
 		l.Heal()
 	} else {
@@ -180,6 +203,7 @@ func (s *sim) order() {
 		if s.rng.IntN(3) > 0 {
 			s.note("up and start %s", s.name(i))
 			l.SetLink(i, true)
+			l.Mend(i)
 			l.Start(i)
 		}
 	}
@@ -194,31 +218,74 @@ func (s *sim) fraction(d time.Duration) time.Duration {
 	return time.Duration(s.rng.Float64() * float64(d))
 }
 
-// leave takes the master away, on which the checker expects another in time.
+// leave takes the master away, on which the checker expects another in time. A
+// planned leave must lose nothing, and a short restart must not be noticed.
 func (s *sim) leave() {
-	for i, n := range s.lan.nodes {
-		if n.state == vrrp.StateMaster {
-			switch s.rng.IntN(3) {
-			case 0:
-				s.note("stop %s", s.name(i))
-				s.lan.Stop(i)
-			case 1:
-				s.note("crash %s", s.name(i))
-				s.lan.Crash(i)
-			default:
-				s.note("link of %s down", s.name(i))
-				s.lan.SetLink(i, false)
-			}
-			return
+	l := s.lan
+	for i, n := range l.nodes {
+		if n.state != vrrp.StateMaster {
+			continue
 		}
+		switch s.rng.IntN(9) {
+		case 0:
+			s.note("stop %s", s.name(i))
+			l.Stop(i)
+		case 1:
+			s.note("crash %s", s.name(i))
+			l.Crash(i)
+		case 2:
+			s.note("link of %s down", s.name(i))
+			l.SetLink(i, false)
+		case 3, 4:
+			reason := pick(s.rng, planned)
+			s.note("leave %s reason=%v", s.name(i), reason)
+			l.Leave(i, reason)
+			s.wait(s.span(0, 8))
+		case 5:
+			s.note("handover %s, which is held back from then on", s.name(i))
+			for _, m := range n.host.members {
+				c := m.config
+				c.Hold = true
+				l.Reconfigure(m.id, c)
+			}
+			s.wait(l.check.settledAt + 1 - l.now)
+			l.Leave(i, vrrp.ReasonHandover)
+			s.wait(s.span(0, 8))
+		default:
+			s.note("kill %s", s.name(i))
+			l.Kill(i)
+			s.wait(time.Duration(s.rng.Float64() * 3.5 * float64(n.config.Interval)))
+			s.note("start %s", s.name(i))
+			l.Start(i)
+			s.wait(s.span(0, 8))
+		}
+		return
 	}
 }
+
+var planned = []vrrp.Reason{vrrp.ReasonShutdown, vrrp.ReasonRemoved, vrrp.ReasonHandover, vrrp.ReasonTrack}
 
 // fault does one random thing.
 func (s *sim) fault() {
 	l := s.lan
 	i := s.rng.IntN(len(l.nodes))
-	switch s.rng.IntN(13) {
+	switch s.rng.IntN(18) {
+	case 13:
+		reason := pick(s.rng, planned)
+		s.note("leave %s reason=%v", s.name(i), reason)
+		l.Leave(i, reason)
+	case 14:
+		s.note("fault of %s", s.name(i))
+		l.Leave(i, vrrp.ReasonTrack)
+	case 15, 16:
+		s.note("mend %s", s.name(i))
+		l.Mend(i)
+	case 17:
+		s.note("kill %s", s.name(i))
+		l.Kill(i)
+		s.wait(s.span(0, 4))
+		s.note("start %s", s.name(i))
+		l.Start(i)
 	case 0:
 		n := Network{
 			Delay:     s.fraction(2 * s.least),
@@ -282,7 +349,18 @@ func (s *sim) fault() {
 	}
 }
 
+// reconfigure gives a director another configuration. The members of a group are
+// equally good, and equally patient.
 func (s *sim) reconfigure(i int, c vrrp.Config) {
+	if members := s.lan.nodes[i].host.members; len(members) > 1 {
+		s.note("set the group of %s priority=%d preempt=%t hold=%t preempt_delay=%v", s.name(i), c.Priority, c.Preempt, c.Hold, c.PreemptDelay)
+		for _, m := range members {
+			mine := m.config
+			mine.Priority, mine.Preempt, mine.Hold, mine.PreemptDelay = c.Priority, c.Preempt, c.Hold, c.PreemptDelay
+			s.lan.Reconfigure(m.id, mine)
+		}
+		return
+	}
 	s.note("set %s priority=%d interval=%v preempt=%t hold=%t preempt_delay=%v",
 		s.name(i), c.Priority, c.Interval, c.Preempt, c.Hold, c.PreemptDelay)
 	s.lan.Reconfigure(i, c)
