@@ -31,7 +31,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(runCommand(), checkCommand(), statusCommand(), reloadCommand(), traceCommand(), handoverCommand(), upgradeCommand(), whichCommand(),
-		drainCommand(), undrainCommand(), weightCommand(), syncCommand(), versionCommand(), ipvsadmCommand())
+		drainCommand(), undrainCommand(), weightCommand(), syncCommand(), simulateCommand(), versionCommand(), ipvsadmCommand())
 	err := root.Execute()
 	switch {
 	case err == nil:

@@ -37,10 +37,11 @@ type takeover struct {
 type checked struct {
 	farewell time.Time // local time of the last priority 0 heard, here or by another member
 	expects  bool      // nothing was heard since
+	wants    bool      // after its last step, as are those below
 	window   time.Duration
 	sent     int // advertisements in the window
 
-	leaving    bool // after its last step, as is
+	leaving    bool
 	held       bool
 	repeats    uint64
 	announceBy time.Duration // 0: nothing is asked of it

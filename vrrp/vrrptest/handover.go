@@ -52,6 +52,9 @@ func (c *checker) succeeded(n *node, reason vrrp.Reason) bool {
 	if best == eternity {
 		return reason == vrrp.ReasonHandover
 	}
+	if n.host.grouped() && best < 8*l.late() {
+		return false // a successor may speak before every member has said farewell
+	}
 	// A master waits for its successor for the longest skew time that there is, an
 	// interval or in version 2 a second, and for its own skew time; then it still
 	// lingers, or stays. The successor must have its addresses by then.

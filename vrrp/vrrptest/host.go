@@ -45,6 +45,13 @@ type addresses struct {
 // answers reports whether a neighbour that asks n for its addresses has an answer.
 func (n *node) answers(now time.Duration) bool { return n.held && now >= n.from && n.link }
 
+// State returns the state of a virtual router, init if there is no process.
+func (l *LAN) State(id int) vrrp.State { return l.nodes[id].state }
+
+// Answered reports whether a neighbour of a virtual router has an answer now when it
+// asks for the addresses.
+func (l *LAN) Answered(id int) bool { return l.answered(l.nodes[id]) }
+
 // AddGroup adds a director with a virtual router on each of several segments, which
 // change state together. It returns the number of each. What is done to the process
 // of one (Start, Leave, Crash, Stall and so on) is done to all.

@@ -59,6 +59,11 @@ func (c *checker) stepped(n *node, now time.Time, was vrrp.State, ev vrrp.Event,
 	case vrrp.Reconfigure:
 		c.disturb(l.now) // a process that stalled hears of it late
 	}
+	if wants := n.status.Wants; wants != mine.wants {
+		if mine.wants = wants; wants && mine.expects && n.config.Priority != vrrp.PriorityOwner {
+			c.waited(n, now)
+		}
+	}
 	if out.Advertise {
 		c.advertised(n, was, out)
 	}
@@ -107,16 +112,22 @@ func (c *checker) advertised(n *node, was vrrp.State, out vrrp.Output) {
 // tookOver checks that n did not take over too soon.
 func (c *checker) tookOver(n *node, now time.Time, reason vrrp.Reason) {
 	l := c.lan
-	if reason == vrrp.ReasonFarewell {
-		if wait, least := now.Sub(c.nodes[n.id].farewell), skew(n.config, c.shortest); wait < least {
-			l.fail("%s took over %v after a farewell, sooner than the skew time of %v", n.config.Name, wait, least)
-		}
+	if reason == vrrp.ReasonFarewell && !n.config.Grouped {
+		c.waited(n, now)
 	}
 	if c.takeover.by>>n.id&1 != 0 {
 		if l.now < c.takeover.from {
 			l.fail("%s took over before %v", n.config.Name, c.takeover.from)
 		}
 		c.takeover = takeover{}
+	}
+}
+
+// waited checks that n has waited for its skew time after a farewell. A member of a
+// group has when it wants to be master, which it may be later.
+func (c *checker) waited(n *node, now time.Time) {
+	if wait, least := now.Sub(c.nodes[n.id].farewell), skew(n.config, c.shortest); wait < least {
+		c.lan.fail("%s took over %v after a farewell, sooner than the skew time of %v", n.config.Name, wait, least)
 	}
 }
 
