@@ -127,11 +127,12 @@ func (l *LAN) divided() bool {
 	return false
 }
 
-// asymmetric reports whether one director is heard by another that it does not hear.
+// asymmetric reports whether a director of one part is not heard by another: it is cut
+// off in one direction, or from some and not from others.
 func (l *LAN) asymmetric() bool {
-	for i, n := range l.nodes {
-		for j, m := range l.nodes {
-			if n.deaf>>j&1 != m.deaf>>i&1 {
+	for _, n := range l.nodes {
+		for _, m := range l.nodes {
+			if l.together(n, m) && n.deaf>>m.id&1 != 0 {
 				return true
 			}
 		}

@@ -15,7 +15,8 @@
 //
 // The members of a group are mixed while some are master, and have not said farewell,
 // and others are not. They are for no longer than one transition: the turn of the loop
-// in which a member changes, and the next turn of the others.
+// in which a member changes, the next turn of the others, and a turn by which timers
+// that they have set one after the other differ.
 //
 // Run drives a LAN through random faults and checks after every step what the
 // protocol promises. Play runs a scenario, a small text file of routers, faults

@@ -119,8 +119,20 @@ func (l *LAN) Mend(id int) {
 func (l *LAN) Crash(id int) {
 	l.end(id, false, vrrp.ReasonNone, func(n *node) {
 		n.exit()
-		n.control, n.held, n.noted = n.control[:0], false, time.Time{}
+		n.forget()
+		n.held, n.noted = false, time.Time{}
 	})
+}
+
+// forget drops what the process of n has not been told. Its configuration stands in a
+// file, where the next one finds it.
+func (n *node) forget() {
+	for _, ev := range n.control {
+		if rc, ok := ev.(vrrp.Reconfigure); ok {
+			n.config = rc.Config
+		}
+	}
+	n.control = n.control[:0]
 }
 
 // Kill ends the process of a director without a word. The kernel keeps the addresses,
@@ -131,7 +143,7 @@ func (l *LAN) Kill(id int) {
 			l.check.killed(n)
 		}
 		n.exit()
-		n.control = n.control[:0]
+		n.forget()
 	})
 }
 

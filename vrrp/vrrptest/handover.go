@@ -43,6 +43,9 @@ func (c *checker) succeeded(n *node, reason vrrp.Reason) bool {
 		l.now-n.saidAt <= l.Network.Jitter { // the advertisement before the farewell may arrive after it, as a sign of life
 		return false
 	}
+	if n.host.grouped() && l.now-n.saidAt+4*l.late() > n.config.Interval*39/40 && l.Network.Jitter > 0 {
+		return false // nor one that it sends before its group has told it to leave
+	}
 	best := eternity
 	for _, m := range l.nodes {
 		if m != n && l.together(n, m) && m.state == vrrp.StateBackup && m.stalled <= l.now && m.host.fit() {
@@ -113,7 +116,8 @@ func (c *checker) served(n *node) {
 	if n.status.Repeats != mine.repeats || n.state != vrrp.StateMaster || len(c.handover.planned) == 0 {
 		mine.repeats, mine.announceBy = n.status.Repeats, 0
 	}
-	if mine.held && !n.held && len(c.handover.planned) > 0 && l.Network.Delay+l.Network.Jitter+2*l.late() < vrrp.Linger/2 {
+	// With different intervals a third one may take over needlessly, and be answered late.
+	if mine.held && !n.held && len(c.handover.planned) > 0 && c.shortest == c.longest && l.Network.Delay+l.Network.Jitter+2*l.late() < vrrp.Linger/2 {
 		for _, m := range l.nodes {
 			// One that believes its master to be dead waits for nothing to be let go of.
 			if m != n && l.together(n, m) && m.state == vrrp.StateMaster && m.status.Reason != vrrp.ReasonMasterDown {
@@ -145,12 +149,13 @@ func (c *checker) announced(t time.Duration) {
 
 // transition is how long the members of a group may differ. A member tells its group
 // of a change in the turn in which it changes, and the others follow in the next turn
-// of their loops.
+// of their loops. What they have begun a turn apart, as a Leave that nobody succeeds,
+// they end a turn apart.
 func (h *host) transition() (d time.Duration) {
 	for _, n := range h.members {
 		d = max(d, n.latency)
 	}
-	return 2 * d
+	return 3 * d
 }
 
 // unmixed checks, before the time becomes t, that the members of h are not master in

@@ -176,7 +176,8 @@ func (l *LAN) follow(n *node, now time.Time, before vrrp.Status, out vrrp.Output
 	} else if before.State == vrrp.StateMaster {
 		n.noted = time.Time{}
 	}
-	if hold := s.State == vrrp.StateMaster || s.Lingering; hold != n.held {
+	// What a killed process has left stays until it is known whether this one is master.
+	if hold := s.State == vrrp.StateMaster || s.Lingering || n.held && !n.began; hold != n.held {
 		n.held = hold
 		if hold {
 			n.from = l.now + time.Duration(l.rng.Int64N(int64(plumbing)))

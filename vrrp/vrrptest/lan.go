@@ -199,11 +199,13 @@ func (l *LAN) advance(t time.Duration) {
 func (l *LAN) run(n *node) {
 	for n.stalled <= l.now && l.err == nil {
 		now := n.local(l.now)
-		for _, ev := range n.control {
+		for len(n.control) > 0 && n.elector != nil {
+			ev := n.control[0]
+			n.control = append(n.control[:0], n.control[1:]...)
 			l.step(n, now, ev)
 		}
-		n.control = n.control[:0]
 		if n.elector == nil {
+			n.forget()
 			break
 		}
 		if n.look != never && n.look <= l.now {
