@@ -242,7 +242,7 @@ func (l *loop) align(now time.Time, in *instance, addr netip.Addr) {
 	case advice == vrrp.AdviceExpect:
 		l.step(now, in, vrrp.Expect{})
 	case advice == vrrp.AdviceLeave:
-		l.step(now, in, vrrp.Leave{Reason: vrrp.ReasonHandover})
+		l.leaveFor(now, in, vrrp.ReasonHandover)
 	}
 	if in.want.Handovers > in.handed {
 		in.handed = in.want.Handovers

@@ -95,7 +95,7 @@ func (l *LAN) Leave(id int, reason vrrp.Reason) {
 			n.running, n.departing = false, true
 		}
 		if n.link {
-			l.tell(n, vrrp.Leave{Reason: reason})
+			l.tell(n, n.leave(reason))
 		} else if n.departing {
 			l.tell(n, vrrp.Stop{Reason: vrrp.ReasonShutdown})
 		}

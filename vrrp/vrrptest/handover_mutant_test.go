@@ -14,7 +14,7 @@ var handoverMutants = []mutation{
 		"leaves at once",
 		told(func(_ *vrrp.Router, _ *time.Time, ev vrrp.Event) vrrp.Event {
 			if l, ok := ev.(vrrp.Leave); ok && l.Reason != vrrp.ReasonHandover {
-				return vrrp.Stop(l)
+				return vrrp.Stop{Reason: l.Reason}
 			}
 			return ev
 		}),

@@ -138,7 +138,7 @@ func (l *LAN) align(n *node, now time.Time) {
 	case advice == vrrp.AdviceExpect:
 		l.step(n, now, vrrp.Expect{})
 	case advice == vrrp.AdviceLeave:
-		l.step(n, now, vrrp.Leave{Reason: vrrp.ReasonHandover})
+		l.step(n, now, n.leave(vrrp.ReasonHandover))
 	}
 }
 
@@ -151,8 +151,17 @@ func (l *LAN) halt(n *node, now time.Time, reason vrrp.Reason) {
 	if reason.Mute() || !n.link {
 		l.step(n, now, vrrp.Stop{Reason: reason})
 	} else {
-		l.step(n, now, vrrp.Leave{Reason: reason})
+		l.step(n, now, n.leave(reason))
 	}
+}
+
+// leave returns what n is told to leave: it waits as long as the others of its group.
+func (n *node) leave(reason vrrp.Reason) vrrp.Leave {
+	ev := vrrp.Leave{Reason: reason}
+	if n.host.grouped() {
+		ev.Wait = n.host.group.Patience()
+	}
+	return ev
 }
 
 // begin lets n take part: as master, if the process before this one was.
@@ -199,6 +208,7 @@ func (l *LAN) report(n *node) {
 	news := h.group.Report(n.place, vrrp.Member{
 		Known: n.known, Ready: n.known && n.own == vrrp.ReasonNone,
 		State: s.State, Wants: s.Wants, Leaving: s.Leaving, Farewell: s.Farewell,
+		Patience: n.config.LeaveTime(),
 	})
 	if !news {
 		return
