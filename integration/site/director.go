@@ -335,9 +335,9 @@ func (d *Director) Takeovers() string {
 	if err != nil {
 		return err.Error()
 	}
-	text := ""
+	var text strings.Builder
 	for _, r := range s.Routers {
-		text += fmt.Sprintf("%s:%d ", r.Name, r.Takeovers)
+		text.WriteString(fmt.Sprintf("%s:%d ", r.Name, r.Takeovers))
 	}
-	return text
+	return text.String()
 }

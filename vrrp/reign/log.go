@@ -82,7 +82,7 @@ func Open(path string) (*Log, error) {
 	}
 	// Every page must be there: a store to a mapping that cannot be backed ends
 	// the process.
-	if err := f.Truncate(fileSize); err == nil {
+	if err = f.Truncate(fileSize); err == nil {
 		err = unix.Fallocate(int(f.Fd()), 0, 0, fileSize)
 	}
 	if err != nil {

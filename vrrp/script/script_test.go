@@ -91,7 +91,7 @@ func TestCancel(t *testing.T) {
 // its time.
 func expectGone(t *testing.T, pids string) {
 	t.Helper()
-	for _, pid := range strings.Fields(pids) {
+	for pid := range strings.FieldsSeq(pids) {
 		ended := func() bool {
 			stat, err := os.ReadFile("/proc/" + pid + "/stat")
 			_, state, _ := strings.Cut(string(stat), ") ")

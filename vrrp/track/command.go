@@ -43,9 +43,7 @@ func (c *commands) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		targets := c.take()
 		gone := map[Target]job{}
-		for t, j := range jobs {
-			gone[t] = j
-		}
+		maps.Copy(gone, jobs)
 		for _, t := range targets {
 			delete(gone, t)
 		}

@@ -2,6 +2,7 @@ package track
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -36,12 +37,7 @@ type roll struct {
 }
 
 func (r *roll) wanted(p process) bool {
-	for _, name := range r.names {
-		if p.called(name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.names, p.called)
 }
 
 func (r *roll) count(name string) int {

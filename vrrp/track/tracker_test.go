@@ -204,7 +204,7 @@ func TestCommandIsCountedAndNeverOverlaps(t *testing.T) {
 		w.start(t)
 		target := uplink(2 * time.Second)
 		w.Set(map[string][]Item{"web": {{Target: target}}, "lan": {{Target: target, Weight: 10}}})
-		got := ""
+		var got strings.Builder
 		for range len(results) {
 			time.Sleep(time.Second)
 			synctest.Wait()
@@ -212,11 +212,11 @@ func TestCommandIsCountedAndNeverOverlaps(t *testing.T) {
 			if web.Fault != (lan.Adjust == 0) {
 				t.Errorf("web %+v, lan %+v", web, lan)
 			}
-			got += map[bool]string{false: "P", true: "F"}[web.Fault]
+			got.WriteString(map[bool]string{false: "P", true: "F"}[web.Fault])
 			time.Sleep(time.Second)
 		}
-		if want := "PPPPPPFFFFP"; got != want {
-			t.Errorf("%s, want %s", got, want)
+		if want := "PPPPPPFFFFP"; got.String() != want {
+			t.Errorf("%s, want %s", got.String(), want)
 		}
 		synctest.Wait()
 		if w.most != 1 || w.count(target) < len(results) || w.count(target) > len(results)+1 {
