@@ -317,8 +317,20 @@ func (e *elections) wait(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			if !e.restless() {
+				continue
+			}
 		case <-e.news:
 		}
 		e.refresh()
 	}
+}
+
+// restless reports whether anything may change that does not ring.
+func (e *elections) restless() bool {
+	e.setting.Lock()
+	defer e.setting.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.handed) > 0 || slices.ContainsFunc(e.routers, func(r configs.VirtualRouter) bool { return r.PreemptWhenReady })
 }
