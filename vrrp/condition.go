@@ -16,7 +16,7 @@ type Condition uint8
 const (
 	ConditionNone         Condition = iota
 	ConditionTwoMasters             // two routers say that they are master, again and again
-	ConditionSamePriority           // a master has our priority: the greater address decides
+	ConditionSamePriority           // another owner of the addresses, or a master with the priority of our group: the greater address decides
 	ConditionInterval               // another advertisement interval than ours
 	ConditionVersion                // another version of the protocol
 	ConditionVRID                   // our addresses under another VRID
@@ -77,12 +77,29 @@ func (c Config) Compare(rx Received, drop Drop, differs func(Condition)) {
 	if a.Interval != c.Interval {
 		differs(ConditionInterval)
 	}
-	if !SameAddresses(a.Addresses, c.Addresses) {
+	if drop == DropAddresses || !SameAddresses(a.Addresses, c.Addresses) {
 		differs(ConditionAddresses)
 	}
-	if a.Priority == c.Priority {
+	// RFC 9568 section 8.3.2: several owners SHOULD be logged. Other equal priorities
+	// MAY be; they are how people have neither of two routers preempt the other, but in
+	// a group each member would decide by its own addresses.
+	if a.Priority == c.Priority && (c.Priority == PriorityOwner || c.Grouped) {
 		differs(ConditionSamePriority)
 	}
+}
+
+// Matches reports whether an advertisement lists the addresses of c, in whatever
+// order, and over IPv6 a link-local one first. A router may demand the former by RFC
+// 9568 section 7.1, and has to demand the latter by erratum 8300. In version 2 an owner
+// is heard whatever it lists (RFC 3768 section 7.1).
+func (c Config) Matches(a Advertisement) bool {
+	switch {
+	case a.Version == V2 && a.Priority == PriorityOwner:
+		return true
+	case len(a.Addresses) > 0 && a.Addresses[0].Is6() && !a.Addresses[0].IsLinkLocalUnicast():
+		return false
+	}
+	return SameAddresses(a.Addresses, c.Addresses)
 }
 
 // SameAddresses reports whether two lists hold the same addresses, in whatever
@@ -107,6 +124,9 @@ func (c Config) Explain(which Condition, rx Received) string {
 	case ConditionTwoMasters:
 		return fmt.Sprintf("%v is master, too, with priority %d; look for a network that is cut in one direction, or for advertisements that a switch or firewall drops", rx.Src, a.Priority)
 	case ConditionSamePriority:
+		if c.Priority == PriorityOwner {
+			return "it has priority 255, too, that of the owner of the addresses; leave it to one director"
+		}
 		return fmt.Sprintf("it has priority %d as this one; give the directors different ones", a.Priority)
 	case ConditionInterval:
 		return fmt.Sprintf("it advertises every %v, this one is set to %v", a.Interval, c.Interval)
@@ -115,6 +135,9 @@ func (c Config) Explain(which Condition, rx Received) string {
 	case ConditionVRID:
 		return fmt.Sprintf("it advertises %v with VRID %d, this one with %d", a.Addresses, a.VRID, c.VRID)
 	case ConditionAddresses:
+		if SameAddresses(a.Addresses, c.Addresses) {
+			return fmt.Sprintf("it advertises %v first, which is not link-local; put a link-local address (fe80::...) there", a.Addresses[0])
+		}
 		return "it advertises other addresses:" + missing(" without ", c.Addresses, a.Addresses) + missing(" and also ", a.Addresses, c.Addresses)
 	case ConditionAuth:
 		return fmt.Sprintf("authentication type %d where this one has %d, or another password", a.AuthType, c.authType())

@@ -28,7 +28,9 @@ func TestCompare(t *testing.T) {
 		{"the interval in version 2", func(c *Config, a *Advertisement) { c.Version, a.Version, a.Interval = V2, V2, 2*time.Second }, DropInterval, []Condition{ConditionInterval}, "every 2s"},
 		{"the version", func(_ *Config, a *Advertisement) { a.Version = V2 }, DropVersion, []Condition{ConditionVersion}, "version 2, this one 3"},
 		{"a password", func(c *Config, a *Advertisement) { c.Version, a.Version, c.Password = V2, V2, "p" }, DropAuthType, []Condition{ConditionAuth}, "type 0 where this one has 1"},
-		{"the priority", func(_ *Config, a *Advertisement) { a.Priority = 100 }, DropPriority, []Condition{ConditionSamePriority}, "priority 100"},
+		{"the priority", func(_ *Config, a *Advertisement) { a.Priority = 100 }, DropPriority, nil, ""},
+		{"the priority of a group", func(c *Config, a *Advertisement) { c.Grouped, a.Priority = true, 100 }, DropPriority, []Condition{ConditionSamePriority}, "priority 100"},
+		{"two owners", func(c *Config, a *Advertisement) { c.Priority, a.Priority = 255, 255 }, DropOwner, []Condition{ConditionSamePriority}, "priority 255, too"},
 		{"a lower one", func(_ *Config, a *Advertisement) { a.Priority = 1 }, DropPriority, nil, ""},
 		{"our address", func(*Config, *Advertisement) {}, DropOwnAddress, []Condition{ConditionOwnAddress}, "our own address"},
 		{"not for us", func(_ *Config, a *Advertisement) { a.VRID, a.Addresses = 52, nil }, DropVRID, nil, ""},
@@ -45,6 +47,40 @@ func TestCompare(t *testing.T) {
 			}
 			if len(got) > 0 && !strings.Contains(c.Explain(got[0], rx), tt.say) {
 				t.Errorf("says %q, want %q in it", c.Explain(got[0], rx), tt.say)
+			}
+		})
+	}
+}
+
+func TestMatches(t *testing.T) {
+	var (
+		local, global = netip.MustParseAddr("fe80::200"), netip.MustParseAddr("fd00::200")
+		one, two      = netip.MustParseAddr("192.0.2.100"), netip.MustParseAddr("192.0.2.101")
+	)
+	type list = []netip.Addr
+	tests := []struct {
+		name        string
+		version     Version
+		priority    uint8
+		ours, heard list
+		want        bool
+	}{
+		{"the same", V3, 100, list{one, two}, list{one, two}, true},
+		{"another order", V3, 100, list{one, two}, list{two, one}, true},
+		{"one less", V3, 100, list{one, two}, list{one}, false},
+		{"an owner", V3, 255, list{one, two}, list{one}, false},
+		{"version 2", V2, 254, list{one, two}, list{one}, false},
+		{"an owner in version 2", V2, 255, list{one, two}, list{one}, true},
+		{"link-local first", V3, 100, list{local, global}, list{local, global}, true},
+		{"link-local last", V3, 100, list{local, global}, list{global, local}, false},
+		{"none link-local", V3, 100, list{global}, list{global}, false},
+		{"nothing", V3, 100, list{one}, nil, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := Advertisement{Version: tt.version, Priority: tt.priority, Addresses: tt.heard}
+			if got := (Config{Version: tt.version, Addresses: tt.ours}).Matches(a); got != tt.want {
+				t.Errorf("%v and %v: %t", tt.ours, tt.heard, got)
 			}
 		})
 	}

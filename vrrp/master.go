@@ -96,8 +96,9 @@ func (r *Router) hearAsMaster(now time.Time, rx Received) Output {
 		// "else // new Active Router logic: Discard the ADVERTISEMENT. Send an
 		// ADVERTISEMENT immediately to assert the {Active} state to the sending VRRP
 		// Router and to update any learning bridges with the correct Active VRRP Router
-		// path." RFC 3768 only discards, and its section 7.1 lets an owner discard
-		// whatever it hears; answering there too ends the second master's reign sooner.
+		// path." RFC 3768 only discards, and by its section 7.1 an owner MUST discard
+		// whatever it hears, as by that of RFC 9568 before erratum 8298; answering there
+		// too ends the second master's reign sooner.
 		r.contest(now)
 		out := r.answer()
 		out.Drop = DropPriority

@@ -176,7 +176,7 @@ func (r *Router) stepInit(now time.Time, ev Event) Output {
 		if r.config.Priority == PriorityOwner && !r.config.Grouped {
 			return r.takeOver(now, ReasonOwner)
 		}
-		// "else: Set Active_Adver_Interval to Advertisement_Interval. Set the
+		// "else: Set the Active_Adver_Interval to Advertisement_Interval. Set the
 		// Active_Down_Timer to Active_Down_Interval. Transition to the {Backup} state."
 		out := r.become(now, StateBackup, ReasonStartup)
 		r.lowerSince = now

@@ -25,11 +25,7 @@ func holds(interval time.Duration) time.Duration { return max(10*time.Second, 4*
 
 // judge takes note of what an advertisement shows beside the election.
 func (l *loop) judge(now time.Time, in *instance, rx vrrp.Received, drop vrrp.Drop) {
-	in.config.Compare(rx, drop, func(c vrrp.Condition) {
-		if c != vrrp.ConditionSamePriority || in.want.Group != nil {
-			l.raise(now, in, c, rx)
-		}
-	})
+	in.config.Compare(rx, drop, func(c vrrp.Condition) { l.raise(now, in, c, rx) })
 	switch drop {
 	case vrrp.DropNone, vrrp.DropPriority, vrrp.DropOwner:
 		if rx.Advert.Priority > 0 && in.rivals.Hear(rx.Src) {

@@ -150,11 +150,10 @@ func (l *loop) hear(now time.Time, packets []packet) {
 	}
 }
 
-// receive steps in with an advertisement, unless its list of addresses is to be ours
-// and is not.
+// receive steps in with an advertisement, unless its list of addresses has to match
+// ours and does not.
 func (l *loop) receive(now time.Time, in *instance, rx vrrp.Received) vrrp.Drop {
-	if in.want.Strict && rx.Advert.Version == in.want.Version && !vrrp.SameAddresses(rx.Advert.Addresses, in.want.Addresses) &&
-		(rx.Advert.Version == vrrp.V3 || rx.Advert.Priority != vrrp.PriorityOwner) {
+	if in.want.Strict && rx.Advert.Version == in.want.Version && !in.want.Matches(rx.Advert) {
 		return vrrp.DropAddresses
 	}
 	return l.step(now, in, rx).Drop

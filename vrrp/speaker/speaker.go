@@ -30,7 +30,7 @@ type Router struct {
 	Source netip.Addr
 	// PeerTTL is the lowest TTL of what a unicast peer sends; 0 stands for 255.
 	PeerTTL uint8
-	// Strict drops an advertisement that lists other addresses than ours.
+	// Strict drops an advertisement whose addresses do not match (vrrp.Config.Matches).
 	Strict bool
 	// VirtualMAC, unless it is zero, is the Ethernet source of what is sent to the
 	// multicast group (RFC 9568 section 7.3), once SetPlumbed has named the router. The
