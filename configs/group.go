@@ -1,6 +1,9 @@
 package configs
 
 import (
+	"net/netip"
+	"slices"
+
 	"github.com/understudy-ha/understudy/vrrp"
 	"github.com/understudy-ha/understudy/vrrp/notify"
 )
@@ -79,5 +82,8 @@ func (b *builder) strictness(r *record, router *VirtualRouter) {
 	}
 	if router.Strict && unicast {
 		r.problem("strict", "strict = true and unicast_peers contradict each other, RFC 9568 knows multicast only; remove one of the two")
+	}
+	if all := router.Config.Addresses; router.Strict && v3 && !ipv4 && !slices.ContainsFunc(all, netip.Addr.IsLinkLocalUnicast) && len(all) > 0 {
+		r.problem("strict", "strict = true drops advertisements of IPv6 addresses without a link-local one, and addresses holds none; write one as the first (fe80::...), or remove strict")
 	}
 }

@@ -76,6 +76,7 @@ func TestRFC3768_6_1_Parameters(t *testing.T) {
 // warned of.
 func TestRFC9568_6_1_LinkLocalFirst(t *testing.T) {
 	wrong(t, router("vrid = 51", `addresses = ["fd00::200", "fe80::200"]`), "fe80::200 is not the first")
+	wrong(t, router("vrid = 51", `addresses = ["fd00::200"]`, "strict = true"), "without a link-local one")
 	for addresses, warnings := range map[string]int{
 		`["fe80::200", "fd00::200"]`: 0,
 		`["fd00::200"]`:              1,
