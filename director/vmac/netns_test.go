@@ -191,8 +191,9 @@ func (s *site) atClient(f func()) {
 
 // answer is what told the client a hardware address.
 type answer struct {
-	from net.HardwareAddr // of the frame
-	says net.HardwareAddr // in it
+	from   net.HardwareAddr // of the frame
+	says   net.HardwareAddr // in it
+	router bool             // says that it is one (IPv6)
 }
 
 func (a answer) String() string { return fmt.Sprintf("%v says %v", a.from, a.says) }
@@ -262,11 +263,11 @@ func advertised(b []byte, a netip.Addr) (answer, bool) {
 	switch binary.BigEndian.Uint16(b[12:]) {
 	case unix.ETH_P_ARP:
 		if a.Is4() && b[21] == 2 && bytes.Equal(b[28:32], a.AsSlice()) {
-			return answer{from, net.HardwareAddr(bytes.Clone(b[22:28]))}, true
+			return answer{from: from, says: bytes.Clone(b[22:28])}, true
 		}
 	case unix.ETH_P_IPV6:
 		if a.Is6() && len(b) >= 86 && b[54] == 136 && bytes.Equal(b[62:78], a.AsSlice()) {
-			return answer{from, net.HardwareAddr(bytes.Clone(b[80:86]))}, true
+			return answer{from: from, says: bytes.Clone(b[80:86]), router: b[58]&0x80 != 0}, true
 		}
 	}
 	return answer{}, false
@@ -286,10 +287,9 @@ func (s *site) tap(name string) int {
 	return fd
 }
 
-// only is that one hardware address, and no other, answered.
-func (s *site) only(address string, mac net.HardwareAddr) {
+// only is that one hardware address, and no other, answered. It returns the answers.
+func (s *site) only(address string, mac net.HardwareAddr) (answers []answer) {
 	s.t.Helper()
-	var answers []answer
 	// A machine that is busy may take longer than the client listens.
 	s.eventually("an answer for "+address, func() bool {
 		answers = s.resolve(address)
@@ -300,6 +300,7 @@ func (s *site) only(address string, mac net.HardwareAddr) {
 			s.t.Errorf("for %s %v, want %v", address, a, mac)
 		}
 	}
+	return answers
 }
 
 func (s *site) nobody(address string) {
