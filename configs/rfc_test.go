@@ -71,6 +71,20 @@ func TestRFC3768_6_1_Parameters(t *testing.T) {
 	wrong(t, router("vrid = 51", "version = 2"), "addresses")
 }
 
+// "The address family of the addresses, IPv4 or IPv6 but not both, MUST be the same as
+// the VRRP packet's": those of the other family are put on the interface all the same.
+func TestRFC9568_5_2_9_BothFamilies(t *testing.T) {
+	for addresses, want := range map[string]string{
+		`["10.0.0.100/24", "fe80::200/64", "10.0.0.101/24"]`: "[10.0.0.100 10.0.0.101] [10.0.0.100/24 fe80::200/64 10.0.0.101/24]",
+		`["fe80::200/64", "10.0.0.100/24", "fd00::200/64"]`:  "[fe80::200 fd00::200] [fe80::200/64 10.0.0.100/24 fd00::200/64]",
+	} {
+		c := parse(t, router("vrid = 51", "addresses = "+addresses))
+		if got := fmt.Sprint(c.Routers[0].Config.Addresses, c.Director.Routers[0].Addresses); got != want {
+			t.Errorf("%s: advertised and held %s, want %s", addresses, got, want)
+		}
+	}
+}
+
 // RFC 9568 sections 5.2.9 and 6.1: "The first address MUST be the Link-Local address
 // associated with the Virtual Router." Another order is an error; to do without is
 // warned of.

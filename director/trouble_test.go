@@ -336,3 +336,43 @@ func TestOrdersAreReadWhileTheDiskIsSlow(t *testing.T) {
 		t.Errorf("the order was not taken: %v", err)
 	}
 }
+
+// gate is a table of addresses that changes nothing before it is opened.
+type gate struct {
+	director.Table[director.AddrKey, director.AddrSpec]
+	open chan struct{}
+}
+
+func (g gate) Apply(ctx context.Context, changes []director.Change[director.AddrKey, director.AddrSpec]) error {
+	select {
+	case <-g.open:
+		return g.Table.Apply(ctx, changes)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// What the kernel does not hold yet is not announced: whoever believed it would not be
+// answered.
+func TestNothingIsAnnouncedBeforeItIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		g := gate{s.options.Addresses, make(chan struct{})}
+		s.options.Addresses = g
+		s.run()
+		s.d.Set(config)
+		s.become(director.RoleMaster, 1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s.shows(serviceLine)
+		if s.epoch() != 0 {
+			t.Error("announced before it is there")
+		}
+		close(g.open)
+		synctest.Wait()
+		s.shows(addressLine + serviceLine)
+		if s.epoch() == 0 {
+			t.Error("not announced")
+		}
+	})
+}
