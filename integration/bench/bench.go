@@ -125,7 +125,7 @@ func (t *Table) Print() {
 	}
 	fmt.Fprintf(w, "\n%s\tunderstudy\tkeepalived\tratio\t\n", what)
 	for _, r := range t.rows {
-		ours, theirs := median(r.ours), median(r.theirs)
+		ours, theirs := Median(r.ours), Median(r.theirs)
 		ratio := "-"
 		if theirs > 0 && !math.IsNaN(ours) {
 			ratio = fmt.Sprintf("%.2f", ours/theirs)
@@ -145,7 +145,8 @@ func (f Figure) show(v float64) string {
 	return fmt.Sprintf("%.0f %s", v, f.Unit)
 }
 
-func median(v []float64) float64 {
+// Median returns the middle one of an odd number of values.
+func Median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))
 	return v[len(v)/2]
 }
