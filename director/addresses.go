@@ -12,7 +12,7 @@ import (
 type addressRules struct {
 	director *Director
 	created  owned[AddrKey]
-	tags     bool            // the kernel has shown our tag, so only tagged addresses are ours
+	tags     bool            // the kernel has shown that it keeps tags, so only tagged addresses are ours
 	links    map[string]bool // every interface that was ever ours to look at
 	devices  map[string]bool // those that are there for a virtual router alone: every address on them is ours
 	claims   map[AddrKey]garp.Claim
@@ -81,8 +81,61 @@ func stop[K, V comparable](want map[K]Want[V]) {
 	}
 }
 
+// ahead returns the addresses that a role has brought since the last pass: a
+// takeover waits for no listing. Without tags a listing has to come first, since one
+// that somebody else has configured would be taken for ours. IPv4 comes before
+// IPv6, which may take the kernel longer.
+func (r *addressRules) ahead(was view[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec]) []Change[AddrKey, AddrSpec] {
+	if !r.tags {
+		return nil
+	}
+	var changes []Change[AddrKey, AddrSpec]
+	for k, w := range want {
+		if w.Intent != Hold || was.want[k].Intent == Hold {
+			continue
+		}
+		if _, ok := was.held[k]; !ok {
+			changes = append(changes, Change[AddrKey, AddrSpec]{Op: Create, Key: k, New: w.Spec})
+		}
+	}
+	slices.SortFunc(changes, func(a, b Change[AddrKey, AddrSpec]) int {
+		return cmp.Or(compareBool(a.Key.Prefix.Addr().Is6(), b.Key.Prefix.Addr().Is6()), a.Key.Compare(b.Key))
+	})
+	return changes
+}
+
+// came announces what was created ahead, beside what is announced already.
+func (r *addressRules) came(done []Change[AddrKey, AddrSpec]) {
+	held := make(map[AddrKey]AddrSpec, len(r.marks)+len(done))
+	for k := range r.marks {
+		held[k] = AddrSpec{}
+	}
+	for _, c := range done {
+		held[c.Key] = c.New
+	}
+	r.announce(held, createdIn(done))
+}
+
+// createdIn returns what was created.
+func createdIn(done []Change[AddrKey, AddrSpec]) map[AddrKey]bool {
+	var created map[AddrKey]bool
+	for _, c := range done {
+		if c.Op == Create {
+			if created == nil {
+				created = make(map[AddrKey]bool, len(done))
+			}
+			created[c.Key] = true
+		}
+	}
+	return created
+}
+
 func (r *addressRules) observe(have map[AddrKey]AddrSpec, _ map[AddrKey]Want[AddrSpec]) {
 	if r.tags {
+		return
+	}
+	if t, ok := r.director.options.Addresses.(interface{ Tags() bool }); ok && t.Tags() {
+		r.tags = true
 		return
 	}
 	for _, spec := range have {
@@ -130,16 +183,7 @@ func (r *addressRules) before(have, _ map[AddrKey]AddrSpec, changes []Change[Add
 }
 
 func (r *addressRules) after(held map[AddrKey]AddrSpec, done []Change[AddrKey, AddrSpec], _ map[AddrKey]Want[AddrSpec]) error {
-	var created map[AddrKey]bool
-	for _, c := range done {
-		if c.Op == Create {
-			if created == nil {
-				created = map[AddrKey]bool{}
-			}
-			created[c.Key] = true
-		}
-	}
-	r.announce(held, created)
+	r.announce(held, createdIn(done))
 	return nil
 }
 
@@ -161,12 +205,18 @@ func (r *addressRules) announce(held map[AddrKey]AddrSpec, created map[AddrKey]b
 	}
 	marks := make(map[AddrKey]mark, len(r.claims))
 	claims := make(map[garp.Target]garp.Claim, len(r.claims))
+	present := map[string]string{} // hardware addresses by interface
 	for k, claim := range r.claims {
 		if _, ok := held[k]; !ok {
 			continue
 		}
 		m, ok := r.marks[k]
-		hw := cmp.Or(r.director.options.HWAddr(k.Link), m.hw)
+		now, asked := present[k.Link]
+		if !asked {
+			now = r.director.options.HWAddr(k.Link)
+			present[k.Link] = now
+		}
+		hw := cmp.Or(now, m.hw)
 		if !ok || m.role != claim.Epoch || created[k] || m.hw != "" && m.hw != hw {
 			r.epoch++
 			m = mark{role: claim.Epoch, epoch: r.epoch}

@@ -176,8 +176,12 @@ func Plan(config Config, roles map[string]RoleState) Desired {
 }
 
 func planAddresses(config Config, roles map[string]RoleState) (map[AddrKey]Want[AddrSpec], map[AddrKey]garp.Claim) {
-	wants := map[AddrKey]Want[AddrSpec]{}
-	claims := map[AddrKey]garp.Claim{}
+	n := 0
+	for _, r := range config.Routers {
+		n += len(r.Addresses)
+	}
+	wants := make(map[AddrKey]Want[AddrSpec], n)
+	claims := make(map[AddrKey]garp.Claim, n)
 	for _, r := range config.Routers {
 		state := roles[r.Name]
 		want := Want[AddrSpec]{Spec: AddrSpec{Ours: true}, Name: r.Name}

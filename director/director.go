@@ -16,6 +16,7 @@ const (
 	defaultResync = 2 * time.Second
 	firstRetry    = 100 * time.Millisecond
 	lastRetry     = 5 * time.Second
+	firstAhead    = 4                      // creations in the first batch ahead of a listing; then four times as many each time
 	farewell      = 5 * time.Second        // for each lane to remove what is ours
 	routesFirst   = 250 * time.Millisecond // of it, in which the addresses wait for the routes
 )

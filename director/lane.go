@@ -14,6 +14,12 @@ type rules[K, V comparable] interface {
 	// want returns the plan, and false if there is nothing to look after. The
 	// plan of a director that stops wants nothing.
 	want(stopping bool) (map[K]Want[V], bool)
+	// ahead returns what to create before the kernel is listed, in the order of
+	// need, given what was wanted and held in the last pass. It is right to create
+	// what exists already.
+	ahead(was view[K, V], want map[K]Want[V]) []Change[K, V]
+	// came is called with the changes made ahead.
+	came(done []Change[K, V])
 	// observe is shown the kernel's content and may correct it.
 	observe(have map[K]V, want map[K]Want[V])
 	// owns reports whether an object may be deleted.
@@ -104,7 +110,8 @@ func (l *lane[K, V]) pass(ctx context.Context) (time.Duration, error) {
 	}
 	now := time.Now()
 	v := view[K, V]{want: want}
-	wait, err := l.repair(ctx, &v)
+	early := l.hasten(ctx, want)
+	wait, err := l.repair(ctx, &v, early)
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
@@ -118,12 +125,38 @@ func (l *lane[K, V]) pass(ctx context.Context) (time.Duration, error) {
 	return wait, err
 }
 
-// repair makes the changes of one pass and fills in v.
-func (l *lane[K, V]) repair(ctx context.Context, v *view[K, V]) (time.Duration, error) {
+// hasten creates what cannot wait for a listing and returns what it has created.
+// What does not succeed is left to the pass that follows, which knows more.
+func (l *lane[K, V]) hasten(ctx context.Context, want map[K]Want[V]) []Change[K, V] {
+	if l.table == nil {
+		return nil
+	}
+	var early []Change[K, V]
+	changes := l.rules.ahead(l.snapshot(), want)
+	for size := firstAhead; len(changes) > 0; size *= 4 {
+		n := min(size, len(changes))
+		done, _, _ := carryOut(ctx, l.table, changes[:n])
+		if len(done) > 0 {
+			l.rules.came(done)
+			early = append(early, done...)
+		}
+		if len(done) == 0 {
+			break
+		}
+		changes = changes[n:]
+	}
+	return early
+}
+
+// repair makes the changes of one pass, of which early were made before, and fills
+// in v.
+func (l *lane[K, V]) repair(ctx context.Context, v *view[K, V], early []Change[K, V]) (time.Duration, error) {
 	have, err := l.list(ctx)
+	l.report.done(early, reasonIn(v.want), false)
+	v.lane.Changes = uint64(len(early))
 	if err != nil {
 		l.clean = nil
-		v.held, v.failed = l.held(), nil
+		v.held, v.failed = l.outcome(maps.Clone(l.held()), early), nil
 		if ctx.Err() == nil {
 			l.rules.blind(v.want)
 			l.report.general(err)
@@ -147,7 +180,7 @@ func (l *lane[K, V]) repair(ctx context.Context, v *view[K, V]) (time.Duration, 
 	if drift {
 		v.lane.Repairs = uint64(len(done))
 	}
-	v.lane.Changes = uint64(len(done))
+	v.lane.Changes += uint64(len(done))
 
 	wait := l.resync
 	deleted := len(done) > 0 && done[len(done)-1].Op == Delete
@@ -178,6 +211,9 @@ func reasonIn[K, V comparable](want map[K]Want[V]) func(K) (Reason, string) {
 
 // outcome applies done to have.
 func (l *lane[K, V]) outcome(have map[K]V, done []Change[K, V]) map[K]V {
+	if have == nil {
+		have = make(map[K]V, len(done))
+	}
 	for _, c := range done {
 		if c.Op == Delete {
 			delete(have, c.Key)

@@ -64,6 +64,13 @@ func (r *routingRules) observe(have map[RoutingKey]RoutingSpec, want map[Routing
 	})
 }
 
+// ahead has nothing: what a route needs may have to be seen first.
+func (r *routingRules) ahead(view[RoutingKey, RoutingSpec], map[RoutingKey]Want[RoutingSpec]) []Change[RoutingKey, RoutingSpec] {
+	return nil
+}
+
+func (r *routingRules) came([]Change[RoutingKey, RoutingSpec]) {}
+
 func (r *routingRules) owns(_ RoutingKey, have RoutingSpec) bool { return have.Ours }
 
 func (r *routingRules) before(_, _ map[RoutingKey]RoutingSpec, changes []Change[RoutingKey, RoutingSpec], _ map[RoutingKey]Want[RoutingSpec]) error {

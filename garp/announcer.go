@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -31,6 +33,7 @@ type Announcer struct {
 
 	mu      sync.Mutex
 	pending map[Target]Claim // nil: nothing new
+	ready   []string         // links to have a socket on, claims or not; never written
 	status  Status           // Targets holds every claimed target
 }
 
@@ -65,6 +68,15 @@ func New(opts Options) *Announcer {
 	}
 }
 
+// Prepare names the links on which there may be something to announce, in place of
+// those named before: their sockets are open when it comes. It does not block.
+func (a *Announcer) Prepare(links []string) {
+	a.mu.Lock()
+	a.ready = slices.Clone(links)
+	a.mu.Unlock()
+	a.wake()
+}
+
 // Set makes claims everything that is to be announced, in place of what was set
 // before. It does not block and does not keep the map. Claims of what can be no
 // host's address are not carried out; their status says so.
@@ -90,6 +102,12 @@ func (a *Announcer) Set(claims map[Target]Claim) {
 	}
 	a.pending = claims
 	a.mu.Unlock()
+	a.wake()
+	// Run is next on this processor, and sends before the caller goes on.
+	runtime.Gosched()
+}
+
+func (a *Announcer) wake() {
 	select {
 	case a.bell <- struct{}{}:
 	default:
@@ -110,14 +128,15 @@ func (a *Announcer) Status() Status {
 func (a *Announcer) Run(ctx context.Context) error {
 	var plan Plan
 	ports := ports{links: a.links, open: map[string]*port{}}
-	defer ports.retain(nil)
+	defer ports.retain(nil, nil)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		now := time.Now()
-		if claims, ok := a.take(); ok {
+		claims, ready, ok := a.take()
+		if ok {
 			plan.Set(now, claims)
-			ports.retain(claims)
+			ports.retain(claims, ready)
 		}
 		more := a.announce(now, &plan, &ports)
 		if ctx.Err() != nil {
@@ -127,6 +146,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 		if more && plan.Urgent() {
 			continue
 		}
+		ports.prepare(ready)
 		if more {
 			timer.Reset(breath)
 			due = timer.C
@@ -143,13 +163,14 @@ func (a *Announcer) Run(ctx context.Context) error {
 	}
 }
 
-// take returns the claims set since it was last called, if any.
-func (a *Announcer) take() (map[Target]Claim, bool) {
+// take returns the claims set since it was last called, if any, and the links to be
+// ready on.
+func (a *Announcer) take() (claims map[Target]Claim, ready []string, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	claims := a.pending
+	claims = a.pending
 	a.pending = nil
-	return claims, claims != nil
+	return claims, a.ready, claims != nil
 }
 
 // announce makes the announcements that are due, at most burst of them but for

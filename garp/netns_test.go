@@ -243,7 +243,7 @@ func TestNetnsOneFrameIsEnough(t *testing.T) {
 func TestNetnsBrokenLinks(t *testing.T) {
 	newNeighbour(t)
 	p := ports{links: kernel{}, open: map[string]*port{}}
-	defer p.retain(nil)
+	defer p.retain(nil, nil)
 	now := time.Now()
 	announce := func(link string) error {
 		now = now.Add(time.Minute)

@@ -57,9 +57,34 @@ func (p *ports) refresh() {
 	}
 }
 
-// retain closes the links on which nothing is claimed.
-func (p *ports) retain(claims map[Target]Claim) {
+// prepare opens the sockets of links as far as that can be done now: what fails is
+// tried, and told, when there is something to announce.
+func (p *ports) prepare(names []string) {
+	for _, name := range names {
+		o := p.open[name]
+		if o == nil {
+			o = new(port)
+			p.open[name] = o
+		}
+		if o.socket != nil || o.err != nil {
+			continue
+		}
+		d, err := p.links.lookup(name)
+		if err != nil || len(d.hw) != 6 {
+			continue // it may come
+		}
+		if s, err := p.links.open(d); err == nil {
+			o.device, o.socket = d, s
+		}
+	}
+}
+
+// retain closes the links on which nothing is claimed, but for those to be ready on.
+func (p *ports) retain(claims map[Target]Claim, ready []string) {
 	used := make(map[string]bool)
+	for _, name := range ready {
+		used[name] = true
+	}
 	for target := range claims {
 		used[target.Link] = true
 	}

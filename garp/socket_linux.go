@@ -1,13 +1,13 @@
 package garp
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
 	"strings"
 	"time"
+	"unsafe"
 
 	//lint:ignore SA1019 a thin layer over mdlayher/packet, used in this file alone
 	"github.com/mdlayher/raw"
@@ -19,29 +19,83 @@ import (
 type kernel struct{}
 
 func (kernel) lookup(name string) (device, error) {
-	ifi, err := net.InterfaceByName(name)
+	d, err := inquire(name)
+	if err == nil {
+		d.router, err = forwards(name)
+	}
 	if err != nil {
 		return device{}, fmt.Errorf("look up link %s: %w", name, err)
 	}
-	router, err := forwards(name)
-	if err != nil {
-		return device{}, fmt.Errorf("look up link %s: %w", name, err)
+	return d, nil
+}
+
+// ifreq is struct ifreq of linux/if.h.
+type ifreq struct {
+	name [unix.IFNAMSIZ]byte
+	data [24]byte
+}
+
+// inquire asks the kernel by the ioctls of netdevice(7), which take a small part of
+// the time of a dump of all links: an announcement waits for this.
+func inquire(name string) (device, error) {
+	if name == "" || len(name) >= unix.IFNAMSIZ {
+		return device{}, unix.ENODEV
 	}
-	return device{index: ifi.Index, hw: ifi.HardwareAddr, up: ifi.Flags&net.FlagUp != 0, router: router}, nil
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return device{}, err
+	}
+	defer unix.Close(fd)
+	// The index is asked for again at the end: between two questions another link
+	// may have come to bear the name.
+	for range 3 {
+		var index, flags, hw, again ifreq
+		for _, q := range []struct {
+			request uintptr
+			answer  *ifreq
+		}{
+			{unix.SIOCGIFINDEX, &index}, {unix.SIOCGIFFLAGS, &flags}, {unix.SIOCGIFHWADDR, &hw}, {unix.SIOCGIFINDEX, &again},
+		} {
+			copy(q.answer.name[:], name)
+			if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), q.request, uintptr(unsafe.Pointer(q.answer))); errno != 0 {
+				return device{}, errno
+			}
+		}
+		if index.data != again.data {
+			continue
+		}
+		d := device{
+			index: int(int32(binary.NativeEndian.Uint32(index.data[:]))),
+			up:    binary.NativeEndian.Uint16(flags.data[:])&unix.IFF_UP != 0,
+		}
+		// A struct sockaddr: the type of the hardware, then the address.
+		if kind := binary.NativeEndian.Uint16(hw.data[:]); kind == unix.ARPHRD_ETHER {
+			d.hw = net.HardwareAddr(hw.data[2:8])
+		}
+		return d, nil
+	}
+	return device{}, unix.EAGAIN
 }
 
 // forwards reports net.ipv6.conf.LINK.forwarding, which is also what the kernel
 // takes the Router flag of its own Neighbor Advertisements from. A link without
 // IPv6 forwards none.
 func forwards(link string) (bool, error) {
-	value, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + link + "/forwarding")
-	if errors.Is(err, fs.ErrNotExist) {
+	// By system calls: os.File would be entered with the poller first.
+	fd, err := unix.Open("/proc/sys/net/ipv6/conf/"+link+"/forwarding", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("read forwarding: %w", err)
 	}
-	return strings.TrimSpace(string(value)) != "0", nil
+	defer unix.Close(fd)
+	var value [16]byte
+	n, err := unix.Read(fd, value[:])
+	if err != nil {
+		return false, fmt.Errorf("read forwarding: %w", err)
+	}
+	return strings.TrimSpace(string(value[:n])) != "0", nil
 }
 
 func (kernel) open(d device) (socket, error) {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -121,8 +122,8 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 	d.tuning = newTuning(d.table, sysctl.New(sysctl.Options{Log: log}), log)
 	d.tracker = d.newTracker()
 	d.elections = newElections(d.links, d.notifier, log, func() {
-		d.director.RingAddresses()
 		d.sync.Ring()
+		d.director.RingAddresses() // last: whoever was rung last runs first
 	})
 	if d.elections.reigns, err = reign.Open(ledger + ".reigns"); err != nil {
 		log.Warn("after a crash this director will start as backup", "err", err)
@@ -203,6 +204,12 @@ func (d *daemon) set(c *configs.Config) {
 	d.sync.Set(syncConfig(c)) // before who asks it whether to wait
 	d.notifier.Set(hearers(c))
 	d.tracker.Set(tracks(c))
+	var links []string
+	for _, r := range c.Director.Routers {
+		links = append(links, r.Link)
+	}
+	slices.Sort(links)
+	d.announcer.Prepare(slices.Compact(links))
 	// Before the director: no role of a virtual router must be taken for that of
 	// another one which has its name now.
 	d.devices.Set(devices(c)) // before who gives them addresses

@@ -25,6 +25,7 @@ type Table struct {
 	mu     sync.Mutex // one exchange at a time
 	socket *rtnl.Socket
 	links  []string // sorted, without duplicates
+	tags   bool     // List has seen a tag
 }
 
 // New opens a table in the network namespace of the calling thread. It lists
@@ -48,6 +49,14 @@ func (t *Table) SetLinks(names []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.links = slices.Compact(names)
+}
+
+// Tags reports whether a listing has shown that the kernel keeps tags: it has some
+// of its own, on the IPv6 addresses that it makes.
+func (t *Table) Tags() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.tags
 }
 
 // List returns the addresses of the interfaces named by SetLinks, except the
@@ -76,6 +85,7 @@ func (t *Table) List(ctx context.Context) (map[director.AddrKey]director.AddrSpe
 	for _, e := range entries {
 		name, ok := names[e.Index]
 		ours := e.Tag == link.Protocol
+		t.tags = t.tags || e.Tag != 0
 		if !ok || !ours && (!slices.Contains(t.links, name) || e.Prefix.Addr().Is6() && e.Prefix.Addr().IsLinkLocalUnicast()) {
 			continue
 		}
@@ -112,7 +122,11 @@ func (t *Table) Apply(ctx context.Context, changes []director.Change[director.Ad
 	slices.Sort(names)
 	names = slices.Compact(names)
 	links := make(map[string]*linkInfo, len(names))
-	for i, l := range t.resolve(ctx, names) {
+	infos := t.resolve
+	if !slices.ContainsFunc(changes, func(c change) bool { return c.Op == director.Delete }) {
+		infos = t.find
+	}
+	for i, l := range infos(ctx, names) {
 		links[names[i]] = &l
 	}
 	var errs []error
@@ -156,6 +170,18 @@ func (t *Table) resolve(ctx context.Context, names []string) []linkInfo {
 	for i, err := range errs {
 		if err != nil {
 			infos[i].err = err
+		}
+	}
+	return infos
+}
+
+// find is resolve for whoever needs to know the indexes only.
+func (t *Table) find(ctx context.Context, names []string) []linkInfo {
+	infos := make([]linkInfo, len(names))
+	for i, name := range names {
+		infos[i].index, infos[i].err = t.socket.Index(name)
+		if infos[i].err != nil && !errors.Is(infos[i].err, unix.ENODEV) {
+			return t.resolve(ctx, names)
 		}
 	}
 	return infos

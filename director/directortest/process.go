@@ -92,6 +92,9 @@ type Addresses struct{ p *Process }
 
 var _ director.Table[director.AddrKey, director.AddrSpec] = (*Addresses)(nil)
 
+// Tags reports whether the kernel keeps tags, as that of an address of its own shows.
+func (t *Addresses) Tags() bool { return t.p.kernel.tags }
+
 // List returns the addresses.
 func (t *Addresses) List(ctx context.Context) (map[director.AddrKey]director.AddrSpec, error) {
 	if err := t.p.ready(ctx); err != nil {

@@ -45,6 +45,20 @@ func ParseLink(b []byte) (index int, name string, err error) {
 	return index, name, nil
 }
 
+// Index looks up one interface by name without a message to the kernel
+// (netdevice(7), SIOCGIFINDEX): ENODEV if there is none.
+func (s *Socket) Index(name string) (int, error) {
+	ifr, err := unix.NewIfreq(name)
+	if err != nil {
+		return 0, unix.ENODEV // no name of an interface
+	}
+	var asked error
+	if err := s.raw.Control(func(fd uintptr) { asked = unix.IoctlIfreq(int(fd), unix.SIOCGIFINDEX, ifr) }); err != nil {
+		return 0, err
+	}
+	return int(int32(ifr.Uint32())), asked
+}
+
 // Indexes looks up interfaces by name, each of which is to be named once. Those
 // that do not exist are missing from the result.
 func (s *Socket) Indexes(ctx context.Context, names []string) (map[string]int, error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"log/slog"
+	"runtime"
 	"slices"
 	"time"
 
@@ -274,5 +275,8 @@ func (l *loop) finish(now time.Time) {
 	if l.ring {
 		l.ring = false
 		l.s.bell()
+		// Who was rung runs now; a wait in a system call would keep it from this
+		// processor until somebody notices.
+		runtime.Gosched()
 	}
 }
