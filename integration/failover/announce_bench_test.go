@@ -20,7 +20,7 @@ func BenchmarkAnnouncement(b *testing.B) {
 			table := bench.New(b)
 			table.Runs = 3
 			name := fmt.Sprintf("advertisement to announcement of %d addresses: ", len(addresses))
-			table.MeasureAll([]bench.Figure{{Name: name + "first", Unit: "µs"}, {Name: name + "last", Unit: "µs"}},
+			table.MeasureAll([]bench.Figure{{Name: name + "first", Unit: "µs"}, {Name: name + "last", Unit: "µs"}, {Name: "first, of the first takeover", Unit: "µs"}, {Name: "silence before it", Unit: "µs"}},
 				func(tb *bench.Scene, p bench.Pair) []float64 { return announcement(tb, p, addresses) })
 			table.Print()
 		})
@@ -38,17 +38,22 @@ func announcement(tb *bench.Scene, p bench.Pair, addresses []string) []float64 {
 	site.Eventually(tb, 10*time.Second, "all addresses on the master", func() bool { return s.LB[0].Node.Holds("eth0", last) })
 	time.Sleep(time.Second)
 	adverts, arps := s.LAN.Tap(lab.VRRP()), s.LAN.Tap(lab.ARP())
-	var first, final []float64
+	var first, final, silence []float64
 	for range announcedTakeovers {
 		heard, told := adverts.Mark(), arps.Mark()
+		midway(tb, adverts, 10*time.Millisecond) // which hears at least one
+		cut := time.Now()
 		s.LB[0].Port.Isolate()
-		var begin time.Time
+		var begin, before time.Time
 		var announced []time.Time // the first announcement of each address
 		seen := map[netip.Addr]bool{}
 		site.Eventually(tb, 5*time.Second, "announcements", func() bool {
 			for _, a := range lab.Adverts(adverts.Since(heard)) {
 				if a.From == s.LB[1].Port && begin.IsZero() {
 					begin = a.At
+				}
+				if a.From == s.LB[0].Port && a.At.Before(cut) {
+					before = a.At
 				}
 			}
 			frames := arps.Since(told)
@@ -65,9 +70,10 @@ func announcement(tb *bench.Scene, p bench.Pair, addresses []string) []float64 {
 		})
 		first = append(first, float64(announced[0].Sub(begin).Nanoseconds())/1000)
 		final = append(final, float64(announced[len(announced)-1].Sub(begin).Nanoseconds())/1000)
+		silence = append(silence, float64(begin.Sub(before).Nanoseconds())/1000)
 		s.LB[0].Port.Rejoin()
 		site.Eventually(tb, 5*time.Second, "the second director to stand by", func() bool { return !s.LB[1].Node.Holds("eth0", last) })
 		time.Sleep(20 * time.Millisecond)
 	}
-	return []float64{bench.Median(first), bench.Median(final)}
+	return []float64{bench.Median(first), bench.Median(final), first[0], bench.Median(silence)}
 }

@@ -27,7 +27,7 @@ const (
 // arrive in an interval of 10 ms, parking the goroutine and having the scheduler
 // wake it costs more than the packets do.
 type waiter struct {
-	fds      [2]unix.PollFd // the socket, and an eventfd that ends a wait
+	fds      [3]unix.PollFd // the socket, an eventfd that ends a wait, a timer
 	deadline atomic.Int64   // in the time of now; never: none
 	waiting  atomic.Bool
 
@@ -40,8 +40,16 @@ func newWaiter(fd int) (*waiter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open eventfd: %w", err)
 	}
+	// The kernel may end a poll late, by a thousandth of the time that it lasts, but
+	// not a timer.
+	timer, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open timerfd: %w", err), unix.Close(event))
+	}
 	w := &waiter{
-		fds:   [2]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(event), Events: unix.POLLIN}},
+		fds: [3]unix.PollFd{
+			{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(event), Events: unix.POLLIN}, {Fd: int32(timer), Events: unix.POLLIN},
+		},
 		epoch: time.Now(),
 		heard: -burst,
 	}
@@ -87,13 +95,15 @@ func (w *waiter) readable(more bool) error {
 		case now < quiet:
 			fds, until = w.fds[1:], min(until, quiet)
 		}
-		var timeout *unix.Timespec
+		var timer unix.ItimerSpec // zero: disarmed
 		if until != never {
-			left := unix.NsecToTimespec(int64(until - now))
-			timeout = &left
+			timer.Value = unix.NsecToTimespec(int64(until - now))
 		}
-		w.fds[0].Revents, w.fds[1].Revents = 0, 0
-		_, err := unix.Ppoll(fds, timeout, nil)
+		if err := unix.TimerfdSettime(int(w.fds[2].Fd), 0, &timer, nil); err != nil {
+			return fmt.Errorf("set timer: %w", err)
+		}
+		w.fds[0].Revents, w.fds[1].Revents, w.fds[2].Revents = 0, 0, 0
+		_, err := unix.Ppoll(fds, nil, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
@@ -108,4 +118,6 @@ func (w *waiter) readable(more bool) error {
 	}
 }
 
-func (w *waiter) close() error { return unix.Close(int(w.fds[1].Fd)) }
+func (w *waiter) close() error {
+	return errors.Join(unix.Close(int(w.fds[1].Fd)), unix.Close(int(w.fds[2].Fd)))
+}
