@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeLinks struct {
 	mu      sync.Mutex
 	devices map[string]device
+	router  bool
 	refuse  error // what open returns for eth0
 	broken  error // what send returns on eth0
 	opens   int
@@ -48,6 +49,12 @@ func (l *fakeLinks) lookup(name string) (device, error) {
 		return device{}, fmt.Errorf("look up link %s: %w", name, syscall.ENODEV)
 	}
 	return d, nil
+}
+
+func (l *fakeLinks) routes(string) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.router, nil
 }
 
 func (l *fakeLinks) open(d device) (socket, error) {
@@ -301,7 +308,7 @@ func TestAnnouncerIPv6(t *testing.T) {
 		a.Set(map[Target]Claim{on("eth0", "fd00::200"): once, on("eth0", "10.0.0.1"): once})
 		synctest.Wait()
 		l.change(func(l *fakeLinks) { // forwarding is switched on
-			l.devices["eth0"] = device{index: 10, hw: net.HardwareAddr{2, 0, 0, 0, 0, 1}, router: true}
+			l.router = true
 		})
 		time.Sleep(time.Minute)
 		synctest.Wait()

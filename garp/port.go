@@ -13,15 +13,16 @@ const writeTimeout = 100 * time.Millisecond
 // links is the way to the links.
 type links interface {
 	lookup(name string) (device, error)
+	// routes reports whether the link forwards IPv6.
+	routes(name string) (bool, error)
 	open(d device) (socket, error)
 }
 
 // device is a link as it is now; another device may come to bear its name.
 type device struct {
-	index  int
-	hw     net.HardwareAddr
-	up     bool // administratively
-	router bool // forwards IPv6
+	index int
+	hw    net.HardwareAddr
+	up    bool // administratively
 }
 
 // socket sends frames on one device.
@@ -43,6 +44,8 @@ type ports struct {
 type port struct {
 	fresh    bool // device was looked up in this burst
 	limited  bool // the socket has its deadline for this burst
+	asked    bool // router was looked up in this burst
+	router   bool // the link forwards IPv6
 	device   device
 	socket   socket    // nil: not open
 	err      error     // of the last announcement
@@ -134,9 +137,16 @@ func (o *port) announce(now time.Time, links links, target Target) (sent int, er
 		if d.index != o.device.index {
 			o.shut()
 		}
-		o.device, o.fresh, o.limited = d, true, false
+		o.device, o.fresh, o.limited, o.asked = d, true, false, false
 	}
-	frames, err := Frames(o.device.hw, target.Address, o.device.router)
+	if target.Address.Is6() && !o.asked {
+		router, err := links.routes(target.Link)
+		if err != nil {
+			return 0, err
+		}
+		o.router, o.asked = router, true
+	}
+	frames, err := Frames(o.device.hw, target.Address, o.router)
 	if err != nil {
 		return 0, err
 	}

@@ -20,13 +20,18 @@ type kernel struct{}
 
 func (kernel) lookup(name string) (device, error) {
 	d, err := inquire(name)
-	if err == nil {
-		d.router, err = forwards(name)
-	}
 	if err != nil {
 		return device{}, fmt.Errorf("look up link %s: %w", name, err)
 	}
 	return d, nil
+}
+
+func (kernel) routes(name string) (bool, error) {
+	router, err := forwards(name)
+	if err != nil {
+		return false, fmt.Errorf("look up link %s: %w", name, err)
+	}
+	return router, nil
 }
 
 // ifreq is struct ifreq of linux/if.h.
