@@ -69,6 +69,8 @@ func (l *fakeLinks) open(d device) (socket, error) {
 	return s, nil
 }
 
+func (s *fakeSocket) lookup(name string) (device, error) { return s.links.lookup(name) }
+
 func (s *fakeSocket) limit(time.Time) error { return nil }
 
 func (s *fakeSocket) send(frame []byte) error {

@@ -27,6 +27,8 @@ type device struct {
 
 // socket sends frames on one device.
 type socket interface {
+	// lookup is that of links, sooner.
+	lookup(name string) (device, error)
 	// limit bounds the wait for room in the queue of the device, in all that is
 	// sent until it is called again.
 	limit(deadline time.Time) error
@@ -127,7 +129,11 @@ func (p *ports) announce(now time.Time, target Target) (sent int, err error) {
 
 func (o *port) announce(now time.Time, links links, target Target) (sent int, err error) {
 	if !o.fresh {
-		d, err := links.lookup(target.Link)
+		lookup := links.lookup
+		if o.socket != nil {
+			lookup = o.socket.lookup
+		}
+		d, err := lookup(target.Link)
 		if err != nil {
 			return 0, err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"time"
 	"unsafe"
@@ -19,19 +20,12 @@ import (
 type kernel struct{}
 
 func (kernel) lookup(name string) (device, error) {
-	d, err := inquire(name)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return device{}, fmt.Errorf("look up link %s: %w", name, err)
+		return device{}, fmt.Errorf("look up link %s: open socket: %w", name, err)
 	}
-	return d, nil
-}
-
-func (kernel) routes(name string) (bool, error) {
-	router, err := forwards(name)
-	if err != nil {
-		return false, fmt.Errorf("look up link %s: %w", name, err)
-	}
-	return router, nil
+	defer unix.Close(fd)
+	return inquire(fd, name)
 }
 
 // ifreq is struct ifreq of linux/if.h.
@@ -40,17 +34,13 @@ type ifreq struct {
 	data [24]byte
 }
 
-// inquire asks the kernel by the ioctls of netdevice(7), which take a small part of
-// the time of a dump of all links: an announcement waits for this.
-func inquire(name string) (device, error) {
+// inquire asks by the ioctls of netdevice(7), on any socket, which take a small part
+// of the time of a dump of all links: an announcement waits for this.
+func inquire(fd int, name string) (device, error) {
+	fail := func(err error) (device, error) { return device{}, fmt.Errorf("look up link %s: %w", name, err) }
 	if name == "" || len(name) >= unix.IFNAMSIZ {
-		return device{}, unix.ENODEV
+		return fail(unix.ENODEV)
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return device{}, err
-	}
-	defer unix.Close(fd)
 	// The index is asked for again at the end: between two questions another link
 	// may have come to bear the name.
 	for range 3 {
@@ -63,7 +53,7 @@ func inquire(name string) (device, error) {
 		} {
 			copy(q.answer.name[:], name)
 			if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), q.request, uintptr(unsafe.Pointer(q.answer))); errno != 0 {
-				return device{}, errno
+				return fail(errno)
 			}
 		}
 		if index.data != again.data {
@@ -79,7 +69,15 @@ func inquire(name string) (device, error) {
 		}
 		return d, nil
 	}
-	return device{}, unix.EAGAIN
+	return fail(unix.EAGAIN)
+}
+
+func (kernel) routes(name string) (bool, error) {
+	router, err := forwards(name)
+	if err != nil {
+		return false, fmt.Errorf("look up link %s: %w", name, err)
+	}
+	return router, nil
 }
 
 // forwards reports net.ipv6.conf.LINK.forwarding, which is also what the kernel
@@ -106,12 +104,51 @@ func forwards(link string) (bool, error) {
 func (kernel) open(d device) (socket, error) {
 	// Without a protocol the socket receives nothing, and each frame goes out
 	// under the protocol of its own header (Linux 5.1).
-	conn, err := raw.ListenPacket(&net.Interface{Index: d.index}, 0, nil)
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	return packetSocket{conn}, nil
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: d.index}); err != nil {
+		return nil, errors.Join(fmt.Errorf("bind packet socket: %w", err), unix.Close(fd))
+	}
+	return &sendSocket{fd: fd}, nil
 }
+
+// sendSocket sends Ethernet frames on a link. It is not known to Go's poller, whose
+// part in sending takes as long as the kernel's.
+type sendSocket struct {
+	fd    int
+	until time.Time // no wait for room in the queue goes beyond
+}
+
+func (s *sendSocket) lookup(name string) (device, error) { return inquire(s.fd, name) }
+
+func (s *sendSocket) limit(deadline time.Time) error {
+	s.until = deadline
+	return nil
+}
+
+func (s *sendSocket) send(frame []byte) error {
+	for {
+		_, err := unix.Write(s.fd, frame)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case !errors.Is(err, unix.EAGAIN):
+			return err
+		}
+		left := time.Until(s.until)
+		if left <= 0 {
+			return os.ErrDeadlineExceeded
+		}
+		timeout := unix.NsecToTimespec(int64(left))
+		if _, err := unix.Ppoll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}, &timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+func (s *sendSocket) close() error { return unix.Close(s.fd) }
 
 func (kernel) listen(d device, six bool, filter []bpf.Instruction) (listener, error) {
 	program, err := inbound(filter)
@@ -146,8 +183,10 @@ func inbound(filter []bpf.Instruction) ([]bpf.RawInstruction, error) {
 	return program, nil
 }
 
-// packetSocket sends and receives Ethernet frames on a link.
+// packetSocket receives and sends Ethernet frames on a link.
 type packetSocket struct{ conn *raw.Conn }
+
+func (s packetSocket) lookup(name string) (device, error) { return kernel{}.lookup(name) }
 
 func (s packetSocket) limit(deadline time.Time) error { return s.conn.SetWriteDeadline(deadline) }
 
