@@ -84,24 +84,40 @@ func stop[K, V comparable](want map[K]Want[V]) {
 // ahead returns the addresses that a role has brought since the last pass: a
 // takeover waits for no listing. Without tags a listing has to come first, since one
 // that somebody else has configured would be taken for ours. IPv4 comes before
-// IPv6, which may take the kernel longer.
-func (r *addressRules) ahead(was view[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec]) []Change[AddrKey, AddrSpec] {
+// IPv6, which takes the kernel longer, and the first batches are small, so that the
+// first announcement waits for few.
+func (r *addressRules) ahead(was view[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec]) [][]Change[AddrKey, AddrSpec] {
 	if !r.tags {
 		return nil
 	}
-	var changes []Change[AddrKey, AddrSpec]
+	var four, six []Change[AddrKey, AddrSpec]
 	for k, w := range want {
 		if w.Intent != Hold || was.want[k].Intent == Hold {
 			continue
 		}
-		if _, ok := was.held[k]; !ok {
-			changes = append(changes, Change[AddrKey, AddrSpec]{Op: Create, Key: k, New: w.Spec})
+		if _, ok := was.held[k]; ok {
+			continue
+		}
+		c := Change[AddrKey, AddrSpec]{Op: Create, Key: k, New: w.Spec}
+		if k.Prefix.Addr().Is4() {
+			four = append(four, c)
+		} else {
+			six = append(six, c)
 		}
 	}
-	slices.SortFunc(changes, func(a, b Change[AddrKey, AddrSpec]) int {
-		return cmp.Or(compareBool(a.Key.Prefix.Addr().Is6(), b.Key.Prefix.Addr().Is6()), a.Key.Compare(b.Key))
-	})
-	return changes
+	return append(batches(four), batches(six)...)
+}
+
+// batches divides changes, in their order, into batches that grow.
+func batches(changes []Change[AddrKey, AddrSpec]) [][]Change[AddrKey, AddrSpec] {
+	slices.SortFunc(changes, addressKind().compare)
+	var all [][]Change[AddrKey, AddrSpec]
+	for size := firstAhead; len(changes) > 0; size *= 4 {
+		n := min(size, len(changes))
+		all = append(all, changes[:n])
+		changes = changes[n:]
+	}
+	return all
 }
 
 // came announces what was created ahead, beside what is announced already.

@@ -14,11 +14,10 @@ type rules[K, V comparable] interface {
 	// want returns the plan, and false if there is nothing to look after. The
 	// plan of a director that stops wants nothing.
 	want(stopping bool) (map[K]Want[V], bool)
-	// ahead returns what to create before the kernel is listed, in the order of
-	// need, given what was wanted and held in the last pass. It is right to create
-	// what exists already.
-	ahead(was view[K, V], want map[K]Want[V]) []Change[K, V]
-	// came is called with the changes made ahead.
+	// ahead returns what to create before the kernel is listed, given what was wanted
+	// and held in the last pass, in batches. What exists already may be among it.
+	ahead(was view[K, V], want map[K]Want[V]) [][]Change[K, V]
+	// came is called with what was created of a batch.
 	came(done []Change[K, V])
 	// observe is shown the kernel's content and may correct it.
 	observe(have map[K]V, want map[K]Want[V])
@@ -132,18 +131,13 @@ func (l *lane[K, V]) hasten(ctx context.Context, want map[K]Want[V]) []Change[K,
 		return nil
 	}
 	var early []Change[K, V]
-	changes := l.rules.ahead(l.snapshot(), want)
-	for size := firstAhead; len(changes) > 0; size *= 4 {
-		n := min(size, len(changes))
-		done, _, _ := carryOut(ctx, l.table, changes[:n])
-		if len(done) > 0 {
-			l.rules.came(done)
-			early = append(early, done...)
-		}
+	for _, batch := range l.rules.ahead(l.snapshot(), want) {
+		done, _, _ := carryOut(ctx, l.table, batch)
 		if len(done) == 0 {
 			break
 		}
-		changes = changes[n:]
+		l.rules.came(done)
+		early = append(early, done...)
 	}
 	return early
 }

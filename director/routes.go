@@ -65,7 +65,7 @@ func (r *routingRules) observe(have map[RoutingKey]RoutingSpec, want map[Routing
 }
 
 // ahead has nothing: what a route needs may have to be seen first.
-func (r *routingRules) ahead(view[RoutingKey, RoutingSpec], map[RoutingKey]Want[RoutingSpec]) []Change[RoutingKey, RoutingSpec] {
+func (r *routingRules) ahead(view[RoutingKey, RoutingSpec], map[RoutingKey]Want[RoutingSpec]) [][]Change[RoutingKey, RoutingSpec] {
 	return nil
 }
 

@@ -317,8 +317,7 @@ func TestNetnsReceivesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	conn := s.(packetSocket).conn
-	stats, err := conn.Stats()
+	stats, err := unix.GetsockoptTpacketStats(s.(*sendSocket).fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,13 @@ type device struct {
 
 // socket sends frames on one device.
 type socket interface {
-	// lookup is that of links, sooner.
+	sender
+	// lookup is that of links, but sooner.
 	lookup(name string) (device, error)
+}
+
+// sender is the part of a socket that sends.
+type sender interface {
 	// limit bounds the wait for room in the queue of the device, in all that is
 	// sent until it is called again.
 	limit(deadline time.Time) error

@@ -186,8 +186,6 @@ func inbound(filter []bpf.Instruction) ([]bpf.RawInstruction, error) {
 // packetSocket receives and sends Ethernet frames on a link.
 type packetSocket struct{ conn *raw.Conn }
 
-func (s packetSocket) lookup(name string) (device, error) { return kernel{}.lookup(name) }
-
 func (s packetSocket) limit(deadline time.Time) error { return s.conn.SetWriteDeadline(deadline) }
 
 func (s packetSocket) send(frame []byte) error {

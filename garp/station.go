@@ -38,7 +38,7 @@ type ether interface {
 // listener receives and sends frames of one kind on one device. close ends a
 // receive that is under way.
 type listener interface {
-	socket
+	sender
 	admit(filter []bpf.Instruction) error
 	receive(b []byte) (int, error)
 	// missed returns how many frames were dropped since the socket was opened

@@ -123,3 +123,17 @@ func changeRequest(op director.Op, l linkInfo, prefix netip.Prefix, tag uint8) *
 	}
 	return req
 }
+
+// routeRequest asks how a packet to an address of the interface with the given index
+// is routed.
+func routeRequest(index int, dst netip.Addr) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, 0)
+	req.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6, Dst_len: 128}})
+	req.AddData(nl.NewRtAttr(unix.RTA_DST, dst.AsSlice()))
+	req.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index))))
+	return req
+}
+
+// isLocal reports whether the body of an RTM_NEWROUTE message says that packets are
+// for this host.
+func isLocal(b []byte) bool { return len(b) >= unix.SizeofRtMsg && b[7] == unix.RTN_LOCAL }

@@ -110,7 +110,8 @@ func (t *Table) nameStrays(ctx context.Context, entries []link.Address, names ma
 
 // Apply carries out the changes. Creating an address that exists succeeds and
 // leaves it as it is, whosever it is; deleting one that is absent, or whose
-// interface is, succeeds. An update does what a creation does: an address has no
+// interface is, succeeds. It waits, 20 ms at most, until a new IPv6 address can be
+// reached. An update does what a creation does: an address has no
 // content but its owner, which it keeps.
 func (t *Table) Apply(ctx context.Context, changes []director.Change[director.AddrKey, director.AddrSpec]) error {
 	t.mu.Lock()
@@ -129,6 +130,7 @@ func (t *Table) Apply(ctx context.Context, changes []director.Change[director.Ad
 	for i, l := range infos(ctx, names) {
 		links[names[i]] = &l
 	}
+	var fresh []change
 	var errs []error
 	for len(changes) > 0 {
 		// Deletions may take other addresses along, so they are looked at
@@ -141,9 +143,11 @@ func (t *Table) Apply(ctx context.Context, changes []director.Change[director.Ad
 		if deletes {
 			errs = append(errs, t.promote(ctx, changes[:n], links))
 		}
-		errs = append(errs, t.run(ctx, changes[:n], links)...)
+		created, failed := t.run(ctx, changes[:n], links)
+		fresh, errs = append(fresh, created...), append(errs, failed...)
 		changes = changes[n:]
 	}
+	t.awaitLocal(ctx, fresh, links)
 	return errors.Join(errs...)
 }
 
@@ -203,9 +207,9 @@ func (t *Table) entries(ctx context.Context, family int) ([]link.Address, error)
 	return entries, nil
 }
 
-// run carries out changes and returns the failures.
-func (t *Table) run(ctx context.Context, changes []change, links map[string]*linkInfo) []error {
-	var failures []error
+// run carries out changes and returns the creations of what was not there, and the
+// failures.
+func (t *Table) run(ctx context.Context, changes []change, links map[string]*linkInfo) (created []change, failures []error) {
 	fail := func(c change, err error) {
 		failures = append(failures, &director.ChangeError[director.AddrKey]{Op: c.Op, Key: c.Key, Err: err})
 	}
@@ -234,6 +238,8 @@ func (t *Table) run(ctx context.Context, changes []change, links map[string]*lin
 	for i, err := range t.socket.Do(ctx, reqs, nil) {
 		c := sent[i]
 		switch {
+		case err == nil && c.Op != director.Delete:
+			created = append(created, c)
 		case err == nil:
 		case c.Op == director.Delete && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO)):
 		case c.Op != director.Delete && errors.Is(err, unix.EEXIST):
@@ -245,7 +251,7 @@ func (t *Table) run(ctx context.Context, changes []change, links map[string]*lin
 		}
 	}
 	if len(elsewhere) == 0 {
-		return failures
+		return created, failures
 	}
 	entries, err := t.entries(ctx, unix.AF_INET6)
 	for _, c := range elsewhere {
@@ -259,7 +265,7 @@ func (t *Table) run(ctx context.Context, changes []change, links map[string]*lin
 			fail(c, fmt.Errorf("the interface holds this address with another prefix length: %w", unix.EEXIST))
 		}
 	}
-	return failures
+	return created, failures
 }
 
 // promote sets promote_secondaries on the interfaces where one of the deletions
