@@ -16,7 +16,12 @@
 // the kernel refuses delays a takeover. A lane is
 // level-triggered: a bell says only that something may have changed, and a lost
 // bell costs at most the resync interval. The kernel is listed before it is
-// changed and never flushed.
+// changed and never flushed, with one exception: the addresses that a role has just
+// brought are created and announced before the listing, in growing batches, if the
+// last pass has not seen them. Creating what exists does nothing, and the listing
+// that follows in the same pass repairs what the last one did not know. Nothing is
+// deleted without a listing, and where the kernel keeps no tags nothing is created
+// without one.
 //
 // # Who owns which state
 //

@@ -10,8 +10,10 @@
 //
 // Frames builds the frames and Plan decides when which address is due; both are
 // pure. Announcer is the edge: Set may be called from any goroutine and only
-// stores what is wanted, Run owns the Plan and one packet socket per link. The
-// hardware address is the one that the link has when a frame is sent.
+// stores what is wanted, Run owns the Plan and one packet socket per link. Prepare
+// has the sockets open before there is anything to announce. The hardware address is
+// the one that the link has when a frame is sent: the link is looked up by its name
+// before each burst, which takes some microseconds.
 //
 // The other half: parse reads what a frame says of an address, filter is the
 // socket filter that keeps other frames away, lookout decides what is a conflict

@@ -12,6 +12,10 @@
 // interface before the first deletion that would take an address along which is
 // not itself to be deleted, and leaves it set; it touches no other interface.
 //
+// Apply ends when packets to the new IPv6 addresses are for this host, or after 20 ms:
+// the kernel acknowledges such an address up to milliseconds before it has made the
+// local route to it, and whoever sends to it in between loses.
+//
 // All requests go through one socket, which belongs to the network namespace in
 // which New was called, whatever thread uses it later. A Table may be used by
 // several goroutines; they take turns. It watches nothing and announces nothing.
