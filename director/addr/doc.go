@@ -12,7 +12,7 @@
 // interface before the first deletion that would take an address along which is
 // not itself to be deleted, and leaves it set; it touches no other interface.
 //
-// Apply ends when packets to the new IPv6 addresses are for this host, or after 20 ms:
+// Apply ends when packets to the new IPv6 addresses are for this host, or after 200 ms:
 // the kernel acknowledges such an address up to milliseconds before it has made the
 // local route to it, and whoever sends to it in between loses.
 //

@@ -13,11 +13,14 @@ import (
 )
 
 const (
-	// localLimit bounds the wait for the routes of new IPv6 addresses; the kernel
-	// has taken up to 4 ms.
-	localLimit = 20 * time.Millisecond
-	// localPause is between two looks at them.
-	localPause = 50 * time.Microsecond
+	// localLimit bounds the wait for the routes of new IPv6 addresses. The kernel
+	// takes up to 4 ms, and as long as somebody else holds the lock of rtnetlink, such
+	// as one who removes network namespaces: some 100 ms have been seen. Announcing
+	// earlier would win nothing, and a predecessor that yields serves for 250 ms.
+	localLimit = 200 * time.Millisecond
+	// The pause between two looks at them doubles from the first to the last.
+	firstPause = 50 * time.Microsecond
+	lastPause  = time.Millisecond
 )
 
 // awaitLocal waits until packets to the IPv6 addresses that were created reach this
@@ -32,7 +35,8 @@ func (t *Table) awaitLocal(ctx context.Context, created []change, links map[stri
 			waiting = append(waiting, routeRequest(links[c.Key.Link].index, a))
 		}
 	}
-	for end := time.Now().Add(localLimit); len(waiting) > 0 && ctx.Err() == nil; {
+	rest := firstPause
+	for end := time.Now().Add(localLimit); len(waiting) > 0 && ctx.Err() == nil; rest = min(2*rest, lastPause) {
 		local := make([]bool, len(waiting))
 		_ = t.socket.Do(ctx, waiting, func(i int, m syscall.NetlinkMessage) { local[i] = isLocal(m.Data) })
 		i := -1
@@ -41,7 +45,7 @@ func (t *Table) awaitLocal(ctx context.Context, created []change, links map[stri
 			return
 		}
 		// Not by a timer of Go, which may take a millisecond for it.
-		pause := unix.NsecToTimespec(int64(localPause))
+		pause := unix.NsecToTimespec(int64(rest))
 		_ = unix.Nanosleep(&pause, nil)
 	}
 }

@@ -110,7 +110,7 @@ func (t *Table) nameStrays(ctx context.Context, entries []link.Address, names ma
 
 // Apply carries out the changes. Creating an address that exists succeeds and
 // leaves it as it is, whosever it is; deleting one that is absent, or whose
-// interface is, succeeds. It waits, 20 ms at most, until a new IPv6 address can be
+// interface is, succeeds. It waits, 200 ms at most, until a new IPv6 address can be
 // reached. An update does what a creation does: an address has no
 // content but its owner, which it keeps.
 func (t *Table) Apply(ctx context.Context, changes []director.Change[director.AddrKey, director.AddrSpec]) error {

@@ -23,7 +23,15 @@ func testHandover(t *testing.T, o site.Options) {
 			// Neither preempts, so that each is the successor in its turn.
 			o.Router += "preempt = false\n"
 			s := site.New(t, o)
-			s.StartPair()
+			// One after the other: who is up sooner is master.
+			s.LB[0].Start()
+			if err := succeeded(s, 0); err != nil {
+				t.Fatal(err)
+			}
+			s.LB[1].Start()
+			if err := standsBy(s, 1); err != nil {
+				t.Fatal(err)
+			}
 			heard := s.LAN.Tap(lab.VRRP())
 			p := s.Client.Probe(s.Echo(), time.Millisecond)
 			s.Answers(p, 2*time.Second)
