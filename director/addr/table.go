@@ -24,8 +24,9 @@ var _ director.Table[director.AddrKey, director.AddrSpec] = (*Table)(nil)
 type Table struct {
 	mu     sync.Mutex // one exchange at a time
 	socket *rtnl.Socket
-	links  []string // sorted, without duplicates
-	tags   bool     // List has seen a tag
+	links  []string            // sorted, without duplicates
+	tags   bool                // List has seen a tag
+	known  map[string]linkInfo // of links, as last listed
 }
 
 // New opens a table in the network namespace of the calling thread. It lists
@@ -67,10 +68,12 @@ func (t *Table) List(ctx context.Context) (map[director.AddrKey]director.AddrSpe
 	defer t.mu.Unlock()
 	list := make(map[director.AddrKey]director.AddrSpec)
 	names := make(map[int]string, len(t.links))
+	t.known = make(map[string]linkInfo, len(t.links))
 	for i, l := range t.resolve(ctx, t.links) {
 		switch {
 		case l.err == nil:
 			names[l.index] = t.links[i]
+			t.known[t.links[i]] = l
 		case !errors.Is(l.err, unix.ENODEV):
 			return nil, fmt.Errorf("look up link %s: %w", t.links[i], l.err)
 		}
@@ -179,13 +182,20 @@ func (t *Table) resolve(ctx context.Context, names []string) []linkInfo {
 	return infos
 }
 
-// find is resolve for whoever needs to know the indexes only.
+// find is resolve for whoever only creates addresses. An interface that still has the
+// index under which it was listed is not asked for again.
 func (t *Table) find(ctx context.Context, names []string) []linkInfo {
 	infos := make([]linkInfo, len(names))
 	for i, name := range names {
-		infos[i].index, infos[i].err = t.socket.Index(name)
-		if infos[i].err != nil && !errors.Is(infos[i].err, unix.ENODEV) {
+		index, err := t.socket.Index(name)
+		known, ok := t.known[name]
+		switch {
+		case errors.Is(err, unix.ENODEV):
+			infos[i].err = err
+		case err != nil || !ok || known.err != nil || known.index != index:
 			return t.resolve(ctx, names)
+		default:
+			infos[i] = known
 		}
 	}
 	return infos
