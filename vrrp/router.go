@@ -259,6 +259,9 @@ func (r *Router) stop(now time.Time, reason Reason) Output {
 	if state == r.status.State {
 		// From one fault to another: the newer reason is the one to look at.
 		r.status.Reason = reason
+		if reason.Mute() {
+			r.linger, r.status.Lingering = time.Time{}, false
+		}
 		return Output{}
 	}
 	return r.become(now, state, reason)

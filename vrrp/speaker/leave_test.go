@@ -1,0 +1,36 @@
+package speaker
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// TestALinkLostWhileLingeringEndsIt: nobody answers on a link that is down, and
+// Run does not wait for the end of it.
+func TestALinkLostWhileLingeringEndsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t, time.Second)
+		broken := web(150, time.Second)
+		broken.Fault = vrrp.ReasonTrack
+		a.Set([]Router{broken})
+		time.Sleep(time.Second * 156 / 256)
+		b.expect(t, vrrp.StateMaster, vrrp.ReasonFarewell)
+		if s := a.expect(t, vrrp.StateFault, vrrp.ReasonTrack); !s.Lingering {
+			t.Fatal("it does not linger")
+		}
+		down := up1("192.0.2.1")
+		down.Up = false
+		a.SetLink(down)
+		if s := a.expect(t, vrrp.StateFault, vrrp.ReasonLinkDown); s.Lingering {
+			t.Error("it lingers on a link that is down")
+		}
+		at := time.Now()
+		a.stop(t)
+		if d := time.Since(at); d != 0 {
+			t.Errorf("Run returned after %v", d)
+		}
+	})
+}
