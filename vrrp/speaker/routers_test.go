@@ -105,9 +105,11 @@ func TestARemovedMasterSaysFarewell(t *testing.T) {
 		if len(a.bells) == bells {
 			t.Error("no bell")
 		}
-		if a.sockets[0].closed {
-			t.Error("the successor cannot be heard")
-		}
+		a.with(func() {
+			if a.sockets[0].closed {
+				t.Error("the successor cannot be heard")
+			}
+		})
 		<-departed
 		if !a.sockets[0].closed {
 			t.Error("a socket without a virtual router")
