@@ -20,7 +20,13 @@ const (
 // heard its farewell speaks after a skew time, which is less than an interval (RFC
 // 9568 section 6.1), in version 2 than a second (RFC 3768 section 6.1). The own skew
 // time on top is for the way and for a late wake-up.
-func (c Config) LeaveTime() time.Duration { return c.Interval + c.SkewTime(c.Interval) }
+func (c Config) LeaveTime() time.Duration {
+	skew := c.Interval
+	if c.Version == V2 {
+		skew = time.Second
+	}
+	return skew + c.SkewTime(c.Interval)
+}
 
 // leave begins a Leave of a master.
 func (r *Router) leave(now time.Time, ev Leave) Output {

@@ -35,6 +35,19 @@ func TestRFC9568_6_4_3_Leave(t *testing.T) {
 		)},
 		{"as master, if there is no successor", c, leave(ReasonHandover, step{by, Tick{}, nothing.advertising(100), by + time.Second})},
 	})
+	for _, tt := range []struct {
+		config Config
+		want   time.Duration
+	}{
+		{v3(), time.Second + skew100},
+		{v3(interval(10 * ms)), 10*ms + 156*10*ms/256},
+		{v2(), time.Second + skew100},
+		{v2(interval(255 * time.Second)), time.Second + skew100}, // RFC 3768 has skew times of less than a second
+	} {
+		if got := tt.config.LeaveTime(); got != tt.want {
+			t.Errorf("version %v at %v: leaves within %v, want %v", tt.config.Version, tt.config.Interval, got, tt.want)
+		}
+	}
 	for _, state := range [][]step{asBackup(), nil} {
 		r := run(t, c, state)
 		if out := r.Step(t0.Add(4*time.Second), Leave{Reason: ReasonShutdown}); out.Advertise || r.Status().State != StateInit {
