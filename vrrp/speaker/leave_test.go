@@ -1,6 +1,8 @@
 package speaker
 
 import (
+	"context"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,4 +35,28 @@ func TestALinkLostWhileLingeringEndsIt(t *testing.T) {
 			t.Errorf("Run returned after %v", d)
 		}
 	})
+}
+
+// TestSetDuringTheEndOfRun: whoever sets the routers while Run returns does not wait
+// for ever.
+func TestSetDuringTheEndOfRun(t *testing.T) {
+	for range 200 {
+		s := New("eth0", Options{Log: slog.New(slog.DiscardHandler)})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		go cancel()
+		for over := false; !over; {
+			select {
+			case <-ended:
+				over = true
+			default:
+			}
+			select {
+			case <-s.Set(nil):
+			case <-time.After(10 * time.Second):
+				t.Fatal("nobody says that they have left")
+			}
+		}
+	}
 }

@@ -160,14 +160,14 @@ func (s *Speaker) Set(routers []Router) (departed <-chan struct{}) {
 		unique = append(unique, r)
 	}
 	done := make(chan struct{})
-	s.mu.Lock()
-	over := s.over
-	s.mu.Unlock()
-	if over {
-		close(done)
-		return done
-	}
-	s.change(func(w *desired) { w.routers, w.departed = unique, append(w.departed, done) })
+	s.change(func(w *desired) {
+		w.routers = unique
+		if s.over {
+			close(done)
+			return
+		}
+		w.departed = append(w.departed, done)
+	})
 	return done
 }
 
