@@ -53,7 +53,7 @@ func (r *Router) appendState(b []byte, origin time.Time) []byte {
 func (r *Router) AppendState(b []byte, origin time.Time) []byte { return r.appendState(b, origin) }
 
 // Restore returns a Router with that configuration and a state that AppendState has
-// written.
+// written, of that configuration or an earlier one.
 func Restore(c Config, state string, origin time.Time) (*Router, error) {
 	words, err := Fields(state)
 	if err != nil || len(words) < 2 || words[0] != "state" {
@@ -62,6 +62,9 @@ func Restore(c Config, state string, origin time.Time) (*Router, error) {
 	r := New(c)
 	if err := r.setState(words[1:], origin); err != nil {
 		return nil, fmt.Errorf("restore %s: %w", c.Name, err)
+	}
+	if !c.Grouped { // any more: nobody would tell it to lead
+		r.status.Wants, r.status.Farewell = false, false
 	}
 	return r, nil
 }
