@@ -32,11 +32,11 @@ type elections struct {
 	reigns  *reign.Log    // what the process after this one must know; nil: it starts as backup
 	news    chan struct{} // capacity 1: what ready and tracked report may have changed
 
-	setting sync.Mutex // one set at a time; held longer than mu
+	setting sync.Mutex // what is told to the speakers, in order; held longer than mu
 	routers []configs.VirtualRouter
 	groups  map[string]*group
 	standby bool                      // until the process before this one has told its states
-	adopted map[string]speaker.Frozen // these, by name; used once
+	adopted map[string]speaker.Frozen // these, by name, until a router moves or goes
 	swayed  map[string]sway           // as last told to the speakers, by name
 
 	mu       sync.Mutex
@@ -116,10 +116,10 @@ func seatOf(r configs.VirtualRouter) seat {
 // when the routers that are gone have been succeeded.
 func (e *elections) set(routers []configs.VirtualRouter, groups []configs.Group) {
 	e.setting.Lock()
-	defer e.setting.Unlock()
 	e.routers = routers
 	e.regroup(groups)
 	ended, departed := e.apply(e.sway())
+	e.setting.Unlock() // what is tracked is passed on meanwhile
 	stopAll(ended)
 	for _, gone := range departed {
 		<-gone
@@ -201,12 +201,15 @@ func (e *elections) refresh() {
 // setting.
 func (e *elections) apply(all map[string]sway) (ended []*election, departed []<-chan struct{}) {
 	e.swayed = all
-	bySeat := map[seat][]speaker.Router{}
 	places := map[string]place{}
 	for _, r := range e.routers {
-		at := seatOf(r)
-		places[r.Config.Name] = place{seat: at, vrid: r.Config.VRID}
-		bySeat[at] = append(bySeat[at], e.router(r, all[r.Config.Name]))
+		places[r.Config.Name] = place{seat: seatOf(r), vrid: r.Config.VRID}
+	}
+	// What has moved, or was gone in between, does not go on from what it was.
+	maps.DeleteFunc(e.adopted, func(name string, _ speaker.Frozen) bool { return places[name] != e.places[name] })
+	bySeat := map[seat][]speaker.Router{}
+	for _, r := range e.routers {
+		bySeat[seatOf(r)] = append(bySeat[seatOf(r)], e.router(r, all[r.Config.Name]))
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/director/link"
 	"github.com/understudy-ha/understudy/vrrp"
 	"github.com/understudy-ha/understudy/vrrp/notify"
+	"github.com/understudy-ha/understudy/vrrp/speaker"
 )
 
 func virtualRouter(name, link string, vrid uint8) configs.VirtualRouter {
@@ -64,4 +65,34 @@ func TestRolesAreOfThePlace(t *testing.T) {
 			t.Errorf("a speaker runs after the end: %+v", one)
 		}
 	})
+}
+
+// TestAdoptedStatesAreOfThePlace: a reload soon after an upgrade moves a virtual
+// router; it does not go on as master where nobody has listened.
+func TestAdoptedStatesAreOfThePlace(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	e := newElections(link.New(log), notify.New(notify.Options{}), log, nil)
+	e.standby = true
+	e.set([]configs.VirtualRouter{virtualRouter("a", "eth0", 51), virtualRouter("b", "eth0", 52), virtualRouter("c", "eth0", 53)}, nil)
+	states := map[string]speaker.Frozen{}
+	for i, name := range []string{"a", "b", "c"} {
+		states[name] = speaker.Frozen{Name: name, VRID: uint8(51 + i), Version: vrrp.V3, State: "state master reason=master-down"}
+	}
+	e.adopt(states)
+	adopts := func() (names []string) {
+		for _, r := range e.routers {
+			if e.router(r, sway{}).Adopt != "" {
+				names = append(names, r.Config.Name)
+			}
+		}
+		return names
+	}
+	if diff := cmp.Diff([]string{"a", "b", "c"}, adopts()); diff != "" {
+		t.Errorf("at first: -want +got\n%s", diff)
+	}
+	e.set([]configs.VirtualRouter{virtualRouter("a", "eth0", 51), virtualRouter("b", "eth1", 52)}, nil)
+	e.set([]configs.VirtualRouter{virtualRouter("a", "eth0", 51), virtualRouter("b", "eth1", 52), virtualRouter("c", "eth0", 53)}, nil)
+	if diff := cmp.Diff([]string{"a"}, adopts()); diff != "" {
+		t.Errorf("after reloads: -want +got\n%s", diff)
+	}
 }
