@@ -54,13 +54,13 @@ type record struct {
 
 // Log is the memory of this process, and of the one before it.
 type Log struct {
-	mem  []byte
-	last map[uint64]Last
+	mem []byte
 
 	base time.Time // when the clock showed at
 	at   int64     // in nanoseconds
 
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex      // guards what follows
+	last map[uint64]Last // of the predecessor
 	used map[uint64]*record
 	next int
 }
@@ -140,13 +140,17 @@ func (l *Log) read(boot uint64) {
 	}
 }
 
-// Last returns what the predecessor of this process has left of a virtual router
-// that it was master of when it ended.
-func (l *Log) Last(k Key) (Last, bool) {
+// Take returns what the predecessor of this process has left of a virtual router
+// that it was master of when it ended. What happens after that it does not tell of:
+// it returns it once.
+func (l *Log) Take(k Key) (Last, bool) {
 	if l == nil {
 		return Last{}, false
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	last, ok := l.last[k.hash()]
+	delete(l.last, k.hash())
 	return last, ok
 }
 

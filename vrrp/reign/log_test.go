@@ -22,7 +22,7 @@ func TestLog(t *testing.T) {
 	other := Key{Link: "eth0", VRID: 51, Version: 3, IPv6: true}
 
 	first := open()
-	if _, ok := first.Last(key); ok {
+	if _, ok := first.Take(key); ok {
 		t.Error("a new file knows of a master")
 	}
 	at := time.Now()
@@ -31,15 +31,18 @@ func TestLog(t *testing.T) {
 	first.Slot(other).Ended()
 
 	second := open()
-	last, ok := second.Last(key)
+	last, ok := second.Take(key)
 	if d := last.Sent.Sub(at).Abs(); !ok || d > time.Millisecond || last.Interval != time.Second {
 		t.Errorf("left: %+v, %t, %v off", last, ok, d)
 	}
-	if _, ok := second.Last(other); ok {
+	if _, ok := second.Take(other); ok {
 		t.Error("one that was no longer master counts as one")
 	}
+	if _, ok := second.Take(key); ok {
+		t.Error("told of again, when it may be master no more")
+	}
 	// What it does not confirm is forgotten.
-	if _, ok := open().Last(key); ok {
+	if _, ok := open().Take(key); ok {
 		t.Error("known after a process that was never master")
 	}
 }
@@ -77,7 +80,7 @@ func TestBroken(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if last, ok := l.Last(key); ok {
+		if last, ok := l.Take(key); ok {
 			t.Errorf("%s: believed, %+v", name, last)
 		}
 	}
@@ -102,7 +105,7 @@ func TestRoom(t *testing.T) {
 	}
 	var none *Log
 	none.Slot(Key{}).Sent(time.Now(), time.Second)
-	if _, ok := none.Last(Key{}); ok {
+	if _, ok := none.Take(Key{}); ok {
 		t.Error("no memory knows of a master")
 	}
 }

@@ -256,10 +256,11 @@ func (l *loop) align(now time.Time, in *instance, addr netip.Addr) {
 func (l *loop) begin(now time.Time, in *instance) {
 	if !in.began {
 		in.began = true
+		last, ok := l.s.reigns.Take(l.reignKey(in))
 		if l.adopt(now, in) {
 			return
 		}
-		if last, ok := l.s.reigns.Last(l.reignKey(in)); ok && now.Sub(last.Sent) < 3*last.Interval {
+		if ok && now.Sub(last.Sent) < 3*last.Interval {
 			l.step(now, in, vrrp.Resume{})
 		}
 	}
