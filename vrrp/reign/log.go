@@ -173,12 +173,13 @@ func (l *Log) Slot(k Key) *Slot {
 		r.key.Store(key)
 		l.used[key] = r
 	}
-	return &Slot{log: l, record: r}
+	return &Slot{log: l, key: key, record: r}
 }
 
 // Slot is where one virtual router is noted. A nil Slot notes nothing.
 type Slot struct {
 	log    *Log
+	key    uint64
 	record *record
 }
 
@@ -187,6 +188,8 @@ func (s *Slot) Sent(now time.Time, interval time.Duration) {
 	if s == nil {
 		return
 	}
+	// A successor that did not get so far has opened the file, too.
+	s.record.key.Store(s.key)
 	s.record.interval.Store(int64(interval))
 	s.record.sent.Store(s.log.at + int64(now.Sub(s.log.base)))
 }

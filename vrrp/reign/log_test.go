@@ -47,6 +47,36 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// TestASuccessorThatFails: a process that opens the file and ends, as the one before
+// goes on, leaves no trace.
+func TestASuccessorThatFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "reigns")
+	a, b := Key{Link: "eth0", VRID: 51, Version: 3}, Key{Link: "eth0", VRID: 52, Version: 3}
+	first, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot := first.Slot(a)
+	first.Slot(b)
+	slot.Sent(time.Now(), time.Second)
+	failed, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed.Slot(b)
+	slot.Sent(time.Now(), time.Second)
+	next, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := next.Take(a); !ok {
+		t.Error("the master is not known")
+	}
+	if _, ok := next.Take(b); ok {
+		t.Error("the backup is taken for the master")
+	}
+}
+
 // TestBroken: a file that holds anything else is as good as none.
 func TestBroken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "reigns")
