@@ -113,14 +113,32 @@ func (e *elections) handOver(ctx context.Context, name string) (handoverReply, e
 		}
 		reply.Routers = append(reply.Routers, one)
 	}
-	for _, one := range reply.Routers {
-		if one.Successor == "" {
-			// It must be able to win again what it would not give away.
-			e.request(list, false)
-			return reply, fmt.Errorf("nobody has taken over %s, this director goes on as %s; look at the other one", one.Name, one.State)
-		}
+	if kept := unwanted(list, reply.Routers); len(kept) > 0 {
+		// It must be able to win again what it would not give away.
+		e.request(kept, false)
+		i := slices.IndexFunc(reply.Routers, func(one handedOver) bool { return one.Successor == "" })
+		return reply, fmt.Errorf("nobody has taken over %s, this director goes on as %s; look at the other one", reply.Routers[i].Name, reply.Routers[i].State)
 	}
 	return reply, nil
+}
+
+// unwanted returns those of list that nobody has taken over, with the others of
+// their groups.
+func unwanted(list []configs.VirtualRouter, results []handedOver) []configs.VirtualRouter {
+	var kept []configs.VirtualRouter
+	groups := map[string]bool{}
+	for i, one := range results {
+		if one.Successor == "" {
+			kept = append(kept, list[i])
+			groups[list[i].Group] = list[i].Group != ""
+		}
+	}
+	for i, one := range results {
+		if one.Successor != "" && groups[list[i].Group] {
+			kept = append(kept, list[i])
+		}
+	}
+	return kept
 }
 
 // request asks virtual routers to hand over, or lets them preempt again.
