@@ -133,7 +133,7 @@ func (c Config) Explain(which Condition, rx Received) string {
 	case ConditionVersion:
 		return fmt.Sprintf("it speaks version %v, this one %v", a.Version, c.Version)
 	case ConditionVRID:
-		return fmt.Sprintf("it advertises %v with VRID %d, this one with %d", a.Addresses, a.VRID, c.VRID)
+		return fmt.Sprintf("it advertises%s with VRID %d, this one with %d", missing(" ", a.Addresses, nil), a.VRID, c.VRID)
 	case ConditionAddresses:
 		if SameAddresses(a.Addresses, c.Addresses) {
 			return fmt.Sprintf("it advertises %v first, which is not link-local; put a link-local address (fe80::...) there", a.Addresses[0])
@@ -165,16 +165,21 @@ const most = 5
 // missing names what is in all and not in some.
 func missing(what string, all, some []netip.Addr) string {
 	var names []string
+	more := 0
 	for _, a := range all {
-		if !slices.Contains(some, a) {
+		switch {
+		case slices.Contains(some, a):
+		case len(names) < most:
 			names = append(names, a.String())
+		default:
+			more++
 		}
 	}
 	switch {
 	case len(names) == 0:
 		return ""
-	case len(names) > most:
-		names = append(names[:most], fmt.Sprintf("%d more", len(names)-most))
+	case more > 0:
+		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	return what + strings.Join(names, ", ")
 }

@@ -95,6 +95,9 @@ func TestExplainIsBounded(t *testing.T) {
 	if s := c.Explain(ConditionAddresses, Received{Advert: Advertisement{Addresses: many}}); len(s) > 200 || !strings.Contains(s, "194 more") {
 		t.Errorf("%d bytes: %s", len(s), s)
 	}
+	if s := c.Explain(ConditionVRID, Received{Advert: Advertisement{VRID: 52, Addresses: many}}); len(s) > 200 || !strings.Contains(s, "195 more") {
+		t.Errorf("%d bytes: %s", len(s), s)
+	}
 }
 
 func TestRivals(t *testing.T) {

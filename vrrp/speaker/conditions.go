@@ -13,11 +13,16 @@ import (
 // not long ago.
 type Condition struct {
 	Condition   vrrp.Condition
-	Peer        netip.Addr // of the last advertisement that showed it
+	Peer        netip.Addr // who has shown it lately
 	Detail      string     // what differs, for people
 	First, Last time.Time
 	Count       uint64 // advertisements that showed it
 }
+
+// wordEvery bounds how often a condition is put into words again, which takes longer
+// than all else that is done for an advertisement: two peers in turn must not cost
+// more than one.
+const wordEvery = time.Second
 
 // holds is how long a condition is remembered that nothing shows any more: for some
 // advertisements, and long enough to be seen.
@@ -54,13 +59,14 @@ func (l *loop) foreign(now time.Time, p packet) {
 // raise notes that a condition holds, and says so if it did not before.
 func (l *loop) raise(now time.Time, in *instance, which vrrp.Condition, rx vrrp.Received) {
 	c := &in.conditions[which]
-	if !c.Last.IsZero() && c.Peer == rx.Src {
+	if !c.Last.IsZero() && (c.Peer == rx.Src || now.Sub(in.worded[which]) < wordEvery) {
 		in.mu.Lock()
 		c.Last = now
 		c.Count++
 		in.mu.Unlock()
 		return
 	}
+	in.worded[which] = now
 	detail := in.config.Explain(which, rx)
 	fresh := c.Last.IsZero()
 	in.mu.Lock()

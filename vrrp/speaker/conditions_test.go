@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"log/slog"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -34,6 +35,37 @@ func TestAnotherVRIDWithOurAddress(t *testing.T) {
 			t.Errorf("later: %v, conditions %+v", s.State, s.Conditions)
 		}
 	})
+}
+
+// TestTwoPeersInTurn: what differs is put into words for one of them at a time, as a
+// flood must not cost more from two addresses than from one.
+func TestTwoPeersInTurn(t *testing.T) {
+	s := New("eth0", Options{Log: slog.New(slog.DiscardHandler)})
+	l := &loop{s: s, log: newJournal(s.log)}
+	in := newInstance(web(150, time.Second))
+	rx := func(src string) vrrp.Received {
+		return vrrp.Received{Src: addr(src), Advert: vrrp.Advertisement{Version: vrrp.V3, VRID: 51, Priority: 100, Interval: 2 * time.Second}}
+	}
+	now := time.Now()
+	for _, tt := range []struct {
+		after time.Duration
+		from  string
+		want  string
+	}{
+		{0, "192.0.2.8", "192.0.2.8"},
+		{time.Millisecond, "192.0.2.9", "192.0.2.8"},
+		{2 * time.Millisecond, "192.0.2.8", "192.0.2.8"},
+		{time.Second, "192.0.2.9", "192.0.2.9"},
+		{1001 * time.Millisecond, "192.0.2.8", "192.0.2.9"},
+	} {
+		l.raise(now.Add(tt.after), in, vrrp.ConditionInterval, rx(tt.from))
+		if got := in.conditions[vrrp.ConditionInterval].Peer; got != addr(tt.want) {
+			t.Errorf("after %v: shown by %v, want %v", tt.after, got, tt.want)
+		}
+	}
+	if got := in.conditions[vrrp.ConditionInterval].Count; got != 5 {
+		t.Errorf("%d advertisements counted, want 5", got)
+	}
 }
 
 // TestConditions shows that what differs is named, by whom, and forgotten.

@@ -30,8 +30,9 @@ type instance struct {
 	due     time.Time   // the router's deadline, as the heap knows it
 	changed bool        // to be published by the next finish
 	rivals  vrrp.Rivals
-	raised  int    // conditions that hold
-	refused string // the last error of a send; "" after a success
+	raised  int                           // conditions that hold
+	worded  [vrrp.NumConditions]time.Time // when each was last put into words
+	refused string                        // the last error of a send; "" after a success
 
 	public   atomic.Pointer[public]
 	plumbed  atomic.Bool // the addresses are in place
