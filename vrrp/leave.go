@@ -18,14 +18,14 @@ const (
 
 // LeaveTime is how long a master that leaves waits for its successor. Whoever has
 // heard its farewell speaks after a skew time, which is less than an interval (RFC
-// 9568 section 6.1), in version 2 than a second (RFC 3768 section 6.1). The own skew
-// time on top is for the way and for a late wake-up.
+// 9568 section 6.1), in version 2 than a second whatever the interval (RFC 3768
+// section 6.1). The rest is for the way and for a late wake-up.
 func (c Config) LeaveTime() time.Duration {
-	skew := c.Interval
+	wait := c.Interval
 	if c.Version == V2 {
-		skew = time.Second
+		wait = min(wait, 2*time.Second)
 	}
-	return skew + c.SkewTime(c.Interval)
+	return wait + c.SkewTime(c.Interval)
 }
 
 // leave begins a Leave of a master.
