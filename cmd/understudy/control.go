@@ -65,8 +65,15 @@ func inheritControl(path string, h *inheritance) (*control, error) {
 	if had := ln.Addr().String(); had != path {
 		return nil, fmt.Errorf("director.api.socket changed from %s to %s; put it back, or restart the daemon", had, path)
 	}
-	ln.(*net.UnixListener).SetUnlinkOnClose(true)
 	return &control{path: path, lock: h.files[lockFD], ln: ln}, nil
+}
+
+// own makes Close remove the socket, or leave it to another process. One that was
+// taken over is left until the process before has gone.
+func (c *control) own(ours bool) {
+	if ln, ok := c.ln.(*net.UnixListener); ok {
+		ln.SetUnlinkOnClose(ours)
+	}
 }
 
 // finish answers what is asked already, and nothing more.
@@ -183,9 +190,9 @@ func serveOrder(w http.ResponseWriter, r *http.Request, daemon controller) {
 // maxRequest bounds the body of a request, in bytes.
 const maxRequest = 64 << 10
 
-// Close gives the socket back.
+// Close gives the socket back, and removes it unless another process owns it.
 func (c *control) Close() {
-	_ = c.ln.Close() // removes the socket
+	_ = c.ln.Close()
 	_ = c.lock.Close()
 }
 

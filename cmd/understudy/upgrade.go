@@ -115,7 +115,11 @@ func (d *daemon) succeed(ctx context.Context) error {
 	}
 	d.elections.adopt(states)
 	d.log.Info("goes on in the place of another process", "virtual_routers", len(states))
-	return d.inherits.going()
+	if err := d.inherits.going(); err != nil {
+		return err
+	}
+	d.control.own(true)
+	return nil
 }
 
 // upgrade replaces this process by another one, of the program that is now where
@@ -161,6 +165,7 @@ func (d *daemon) upgrade(ctx context.Context) (upgradeReply, error) {
 		return upgradeReply{}, fmt.Errorf("this process goes on: %w", err)
 	}
 	took := time.Since(began)
+	d.control.own(false)
 	d.replacement = next.cmd.Process.Pid
 	tellManager(d.log, fmt.Sprintf("MAINPID=%d\n%s", d.replacement, sd.SdNotifyReady))
 	if err := d.inherits.tellSupervisor(d.replacement); err != nil {
@@ -185,7 +190,6 @@ func (d *daemon) heirlooms() (map[string]*os.File, error) {
 	if !ok {
 		return nil, errors.New("the control socket cannot be handed over; restart the daemon")
 	}
-	control.SetUnlinkOnClose(false)
 	err := add(controlFD, control)
 	if claim, ok := d.claim.(*net.UnixListener); ok && err == nil {
 		err = add(claimFD, claim)

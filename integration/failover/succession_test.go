@@ -1,0 +1,139 @@
+package failover
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/integration/lab"
+	"github.com/understudy-ha/understudy/integration/site"
+)
+
+// heir is a master with a program of its own, which a test may replace.
+type heir struct {
+	*site.Director
+	program string
+	proc    *lab.Process
+}
+
+// newHeir starts a pair of which the first runs a copy of the program.
+func newHeir(t *testing.T, o site.Options, args ...string) (*site.Site, *heir) {
+	t.Helper()
+	o.NoServices = true
+	if o.Interval == 0 {
+		o.Interval = 500 * time.Millisecond
+	}
+	s := site.New(t, o)
+	h := &heir{Director: s.LB[0], program: filepath.Join(s.Lab.Dir(), "heir")}
+	h.install(t, site.Binary())
+	h.start(args...)
+	t.Cleanup(func() { _, _ = h.Node.Run("pkill", "-9", "-f", h.File) })
+	s.LB[1].Start()
+	if err := s.WaitReady(); err != nil {
+		t.Fatal(err)
+	}
+	return s, h
+}
+
+func (h *heir) start(args ...string) {
+	h.proc = h.Node.StartFirst(h.Node.Name+".log", h.program, append([]string{"run", "--config", h.File}, args...)...)
+}
+
+// install puts a copy of a program in the place of the one that runs.
+func (h *heir) install(t *testing.T, from string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.put(t, b)
+}
+
+func (h *heir) put(t *testing.T, program []byte) {
+	t.Helper()
+	if err := os.WriteFile(h.program+".new", program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(h.program+".new", h.program); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h *heir) upgrade() (string, error) {
+	return h.Node.Run(site.Binary(), "upgrade", "--socket", h.Socket())
+}
+
+func (h *heir) append(t *testing.T, toml string) (undo func()) {
+	t.Helper()
+	config, err := os.ReadFile(h.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Write(string(config) + toml)
+	return func() { h.Write(string(config)) }
+}
+
+// must asks for the status.
+func must(t *testing.T, d *site.Director) site.Status {
+	t.Helper()
+	s, err := d.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// unmoved reports an election that did not rest.
+func unmoved(t *testing.T, what string, before, after site.Status) {
+	t.Helper()
+	if b, a := before.Routers[0], after.Routers[0]; a.State != b.State || a.Takeovers != b.Takeovers || b.Since.Sub(a.Since).Abs() > time.Millisecond {
+		t.Errorf("%s: it was %s since %v, takeovers %d, and is %s since %v, takeovers %d", what, b.State, b.Since, b.Takeovers, a.State, a.Since, a.Takeovers)
+	}
+}
+
+// TestUpgradeRefused tries new programs that do not follow. The old process goes on
+// as if nobody had asked, can be asked again, and keeps what a crash needs.
+func TestUpgradeRefused(t *testing.T) {
+	t.Parallel()
+	s, h := newHeir(t, site.Options{})
+	before := must(t, h.Director)
+	peer := must(t, s.LB[1])
+	for _, c := range []struct{ name, program, config, want string }{
+		{"what the kernel does not have", "", "\n[[vrrp.notify]]\non = [\"master\"]\ncommand = [\"/nonexistent\"]\n", "nonexistent"},
+		{"no program", "#!/nonexistent\n", "", "no such file"},
+		{"ends at once", "#!/bin/sh\n", "", "has ended"},
+		{"ends with the states", "#!/bin/sh\necho '{\"ready\":true}' >&3\nread line <&3\n", "", "goes on"},
+	} {
+		h.install(t, site.Binary())
+		if c.program != "" {
+			h.put(t, []byte(c.program))
+		}
+		undo := h.append(t, c.config)
+		out, err := h.upgrade()
+		if err == nil || !strings.Contains(out+err.Error(), c.want) {
+			t.Errorf("%s: %v: %s; want %q", c.name, err, out, c.want)
+		}
+		undo()
+		after, err := h.Status()
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if after.PID != before.PID {
+			t.Errorf("%s: process %d is %d", c.name, before.PID, after.PID)
+		}
+		unmoved(t, c.name, before, after)
+		time.Sleep(s.MasterDown())
+		unmoved(t, c.name+": the peer", peer, must(t, s.LB[1]))
+	}
+	if err := exec.Command("kill", fmt.Sprint(h.proc.Pid())).Run(); err != nil {
+		t.Fatal(err)
+	}
+	<-h.proc.Done()
+	if _, err := os.Stat(h.Socket()); err == nil {
+		t.Error("the socket is there after a clean stop")
+	}
+}
