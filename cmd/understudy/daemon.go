@@ -63,6 +63,7 @@ type daemon struct {
 	claim     io.Closer  // of the network namespace; nil: it cannot be had
 	control   *control
 	inherits  *inheritance // from the process before; nil: there is none
+	reigns    string       // file of what the process after this one must know
 	unread    string       // why orders could not be read, nor put aside
 	tuning    *tuning
 	metrics   *monitoring
@@ -125,7 +126,13 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		d.sync.Ring()
 		d.director.RingAddresses() // last: whoever was rung last runs first
 	})
-	if d.elections.reigns, err = reign.Open(ledger + ".reigns"); err != nil {
+	d.reigns = ledger + ".reigns"
+	if h.succeeds() {
+		// The process before goes on writing its own, and keeps it if it is not followed.
+		d.reigns += ".next"
+		_ = os.Remove(d.reigns)
+	}
+	if d.elections.reigns, err = reign.Open(d.reigns); err != nil {
 		log.Warn("after a crash this director will start as backup", "err", err)
 	}
 	d.monitor = health.New(health.Options{Log: log, Bell: func(c health.Check) { d.director.RingCheck(c) }})

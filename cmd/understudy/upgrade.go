@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -119,6 +120,9 @@ func (d *daemon) succeed(ctx context.Context) error {
 		return err
 	}
 	d.control.own(true)
+	if err := os.Rename(d.reigns, strings.TrimSuffix(d.reigns, ".next")); err != nil {
+		d.log.Warn("after a crash this director will start as backup", "err", err)
+	}
 	return nil
 }
 

@@ -67,13 +67,19 @@ func (h *heir) upgrade() (string, error) {
 	return h.Node.Run(site.Binary(), "upgrade", "--socket", h.Socket())
 }
 
-func (h *heir) append(t *testing.T, toml string) (undo func()) {
+// add adds to the configuration: virtual routers before the others, or else to the
+// last one.
+func (h *heir) add(t *testing.T, toml string) (undo func()) {
 	t.Helper()
 	config, err := os.ReadFile(h.File)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Write(string(config) + toml)
+	if strings.HasPrefix(toml, "\n[[vrrp]]\n") {
+		h.Write(strings.Replace(string(config), "\n[[vrrp]]\n", toml+"\n[[vrrp]]\n", 1))
+	} else {
+		h.Write(string(config) + toml)
+	}
 	return func() { h.Write(string(config)) }
 }
 
@@ -105,6 +111,7 @@ func TestUpgradeRefused(t *testing.T) {
 	for _, c := range []struct{ name, program, config, want string }{
 		{"what the kernel does not have", "", "\n[[vrrp.notify]]\non = [\"master\"]\ncommand = [\"/nonexistent\"]\n", "nonexistent"},
 		{"no program", "#!/nonexistent\n", "", "no such file"},
+		{"no sockets", "#!/bin/sh\nexec setpriv --bounding-set -net_raw " + site.Binary() + " \"$@\"\n", "\n[[vrrp]]\nname = \"other\"\ninterface = \"eth0\"\nvrid = 7\naddresses = [\"10.51.0.107/24\"]\n", "open the sockets"},
 		{"ends at once", "#!/bin/sh\n", "", "has ended"},
 		{"ends with the states", "#!/bin/sh\necho '{\"ready\":true}' >&3\nread line <&3\n", "", "goes on"},
 	} {
@@ -112,7 +119,7 @@ func TestUpgradeRefused(t *testing.T) {
 		if c.program != "" {
 			h.put(t, []byte(c.program))
 		}
-		undo := h.append(t, c.config)
+		undo := h.add(t, c.config)
 		out, err := h.upgrade()
 		if err == nil || !strings.Contains(out+err.Error(), c.want) {
 			t.Errorf("%s: %v: %s; want %q", c.name, err, out, c.want)
@@ -129,6 +136,12 @@ func TestUpgradeRefused(t *testing.T) {
 		time.Sleep(s.MasterDown())
 		unmoved(t, c.name+": the peer", peer, must(t, s.LB[1]))
 	}
+	// A crash after it is as good as one before.
+	h.install(t, site.Binary())
+	h.proc.Kill()
+	h.start()
+	site.Eventually(t, 5*time.Second, "the director to be master again", func() bool { return h.State() == "master" })
+	unmoved(t, "after a crash: the peer", peer, must(t, s.LB[1]))
 	if err := exec.Command("kill", fmt.Sprint(h.proc.Pid())).Run(); err != nil {
 		t.Fatal(err)
 	}
