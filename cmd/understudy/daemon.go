@@ -344,6 +344,7 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 		// Everything that follows is one process's at a time.
 		if err := d.succeed(ctx); err != nil {
 			stopElections()
+			stopTelling()
 			stop()
 			return errors.Join(err, parts.Wait())
 		}
