@@ -41,8 +41,12 @@ const (
 	supervisorFD = "supervisor" // where to tell the number of a successor
 )
 
-// readyTime bounds how long a successor may take to be ready, and to go on.
-const readyTime = 20 * time.Second
+const (
+	// readyTime bounds how long a successor may take to be ready.
+	readyTime = 20 * time.Second
+	// goTime bounds how long it may take to go on, in which nobody advertises.
+	goTime = time.Second
+)
 
 // message is what the two processes tell each other, one JSON value each.
 type message struct {
@@ -185,11 +189,11 @@ func startSuccessor(program string, files map[string]*os.File) (*successor, erro
 	return s, nil
 }
 
-// ready waits until the successor says that it is.
-func (s *successor) ready(ctx context.Context) error {
+// ready waits until the successor says that it is, for no longer than limit.
+func (s *successor) ready(ctx context.Context, limit time.Duration) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err := s.conn.SetDeadline(time.Now().Add(readyTime)); err != nil {
+	if err := s.conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}
 	var w message
@@ -211,10 +215,13 @@ func (s *successor) hand(ctx context.Context, states []speaker.Frozen) error {
 	for _, f := range states {
 		w.Ages = append(w.Ages, int64(now.Sub(f.At)))
 	}
+	if err := s.conn.SetDeadline(now.Add(goTime)); err != nil {
+		return err
+	}
 	if err := s.talk.Encode(w); err != nil {
 		return fmt.Errorf("send states: %w", err)
 	}
-	return s.ready(ctx)
+	return s.ready(ctx, goTime)
 }
 
 // give up ends a successor that does not follow.

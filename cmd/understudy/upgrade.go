@@ -154,7 +154,7 @@ func (d *daemon) upgrade(ctx context.Context) (upgradeReply, error) {
 	if err != nil {
 		return upgradeReply{}, err
 	}
-	if err := next.ready(ctx); err != nil {
+	if err := next.ready(ctx, readyTime); err != nil {
 		next.giveUp()
 		return upgradeReply{}, err
 	}

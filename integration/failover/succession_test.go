@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,6 +115,7 @@ func TestUpgradeRefused(t *testing.T) {
 		{"no sockets", "#!/bin/sh\nexec setpriv --bounding-set -net_raw " + site.Binary() + " \"$@\"\n", "\n[[vrrp]]\nname = \"other\"\ninterface = \"eth0\"\nvrid = 7\naddresses = [\"10.51.0.107/24\"]\n", "open the sockets"},
 		{"ends at once", "#!/bin/sh\n", "", "has ended"},
 		{"ends with the states", "#!/bin/sh\necho '{\"ready\":true}' >&3\nread line <&3\n", "", "goes on"},
+		{"hangs with the states", "#!/bin/sh\necho '{\"ready\":true}' >&3\nread line <&3\nexec sleep 60\n", "", "goes on"},
 	} {
 		h.install(t, site.Binary())
 		if c.program != "" {
@@ -149,4 +151,35 @@ func TestUpgradeRefused(t *testing.T) {
 	if _, err := os.Stat(h.Socket()); err == nil {
 		t.Error("the socket is there after a clean stop")
 	}
+}
+
+// TestPredecessorDies has a process follow one that dies before it has left its
+// states: it must not stay, holding what the next one needs.
+func TestPredecessorDies(t *testing.T) {
+	t.Parallel()
+	_, h := newHeir(t, site.Options{})
+	before := must(t, h.Director)
+	h.put(t, []byte("#!/bin/sh\nkill -STOP $PPID\nexec "+site.Binary()+" \"$@\"\n"))
+	go func() { _, _ = h.upgrade() }()
+	site.Eventually(t, 5*time.Second, "the new process to be ready", func() bool {
+		return strings.Contains(children(before.PID), site.Binary())
+	})
+	time.Sleep(300 * time.Millisecond)
+	h.install(t, site.Binary())
+	if err := syscall.Kill(before.PID, syscall.SIGKILL); err != nil { // alone
+		t.Fatal(err)
+	}
+	<-h.proc.Done()
+	site.Eventually(t, 3*time.Second, "the new process to end", func() bool {
+		out, _ := exec.Command("pgrep", "-f", site.Binary()+" run --config "+h.File).Output()
+		return len(out) == 0
+	})
+	h.start()
+	site.Eventually(t, 5*time.Second, "the director to be master again", func() bool { return h.State() == "master" })
+}
+
+// children returns the command lines of the children of a process.
+func children(pid int) string {
+	out, _ := exec.Command("ps", "-o", "stat=,args=", "--ppid", fmt.Sprint(pid)).Output()
+	return string(out)
 }
