@@ -200,6 +200,20 @@ func (e *elections) handedAway(name string) bool {
 	return e.handed[name].holds
 }
 
+// away returns the virtual routers that do not preempt because they were handed over
+// by hand.
+func (e *elections) away() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var names []string
+	for name, h := range e.handed {
+		if h.holds {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // serveHandover carries out POST handoverPath?router=NAME, with release=1 the
 // opposite.
 func serveHandover(w http.ResponseWriter, r *http.Request, daemon controller) {

@@ -55,6 +55,7 @@ type message struct {
 	States []speaker.Frozen `json:"states,omitzero"`
 	Clock  int64            `json:"clock,omitzero"` // of the kernel, in nanoseconds, when States[i].At was AgeNS ago
 	Ages   []int64          `json:"ages,omitzero"`  // of States, in nanoseconds
+	Away   []string         `json:"away,omitzero"`  // those that were handed over by hand
 }
 
 // inheritance is what a process has got from the one before it; nil: nothing.
@@ -114,14 +115,14 @@ func (h *inheritance) refuse(err error) {
 }
 
 // states says that this process is ready, and waits for what the process before
-// leaves.
-func (h *inheritance) states() (map[string]speaker.Frozen, error) {
+// leaves: the states of its virtual routers, and which of them were handed over.
+func (h *inheritance) states() (map[string]speaker.Frozen, []string, error) {
 	if err := h.talk.Encode(message{Ready: true}); err != nil {
-		return nil, fmt.Errorf("tell the process before: %w", err)
+		return nil, nil, fmt.Errorf("tell the process before: %w", err)
 	}
 	var w message
 	if err := h.hear.Decode(&w); err != nil {
-		return nil, fmt.Errorf("hear the process before: %w", err)
+		return nil, nil, fmt.Errorf("hear the process before: %w", err)
 	}
 	now, clock := time.Now(), clockNow()
 	all := map[string]speaker.Frozen{}
@@ -131,7 +132,7 @@ func (h *inheritance) states() (map[string]speaker.Frozen, error) {
 			all[s.Name] = s
 		}
 	}
-	return all, nil
+	return all, w.Away, nil
 }
 
 // going says that this process goes on.
@@ -208,9 +209,10 @@ func (s *successor) ready(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
-// hand sends the states of the elections and waits until the successor goes on.
-func (s *successor) hand(ctx context.Context, states []speaker.Frozen) error {
-	w := message{States: states, Clock: clockNow()}
+// hand sends the states of the elections, and which virtual routers were handed over,
+// and waits until the successor goes on.
+func (s *successor) hand(ctx context.Context, states []speaker.Frozen, away []string) error {
+	w := message{States: states, Clock: clockNow(), Away: away}
 	now := time.Now()
 	for _, f := range states {
 		w.Ages = append(w.Ages, int64(now.Sub(f.At)))

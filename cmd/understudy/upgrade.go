@@ -72,10 +72,16 @@ func (e *elections) goOn(states map[string]speaker.Frozen) {
 	e.apply(e.sway())
 }
 
-// adopt ends the standby with the states that the process before has left.
-func (e *elections) adopt(states map[string]speaker.Frozen) {
+// adopt ends the standby with the states that the process before has left, and with
+// those that it had handed over by hand.
+func (e *elections) adopt(states map[string]speaker.Frozen, away []string) {
 	e.setting.Lock()
 	defer e.setting.Unlock()
+	e.mu.Lock()
+	for _, name := range away {
+		e.handed[name] = handover{holds: true}
+	}
+	e.mu.Unlock()
 	e.goOn(states)
 }
 
@@ -107,14 +113,15 @@ func (d *daemon) succeed(ctx context.Context) error {
 	defer cancel()
 	err := d.elections.listening(limit)
 	var states map[string]speaker.Frozen
+	var away []string
 	if err == nil {
-		states, err = d.inherits.states()
+		states, away, err = d.inherits.states()
 	}
 	if err != nil {
 		d.inherits.refuse(err)
 		return err
 	}
-	d.elections.adopt(states)
+	d.elections.adopt(states, away)
 	d.log.Info("goes on in the place of another process", "virtual_routers", len(states))
 	if err := d.inherits.going(); err != nil {
 		return err
@@ -161,7 +168,7 @@ func (d *daemon) upgrade(ctx context.Context) (upgradeReply, error) {
 	began := time.Now()
 	states, err := d.elections.freeze()
 	if err == nil {
-		err = next.hand(context.WithoutCancel(ctx), states)
+		err = next.hand(context.WithoutCancel(ctx), states, d.elections.away())
 	}
 	if err != nil {
 		next.giveUp()

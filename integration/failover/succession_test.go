@@ -183,3 +183,32 @@ func children(pid int) string {
 	out, _ := exec.Command("ps", "-o", "stat=,args=", "--ppid", fmt.Sprint(pid)).Output()
 	return string(out)
 }
+
+// TestUpgradeAfterHandover replaces a daemon that has handed over: it does not take
+// back what its operator has given away.
+func TestUpgradeAfterHandover(t *testing.T) {
+	t.Parallel()
+	s, h := newHeir(t, site.Options{})
+	if err := h.Handover(""); err != nil {
+		t.Fatal(err)
+	}
+	before := must(t, h.Director)
+	if before.Routers[0].State != "backup" {
+		t.Fatalf("it is %s after a handover", before.Routers[0].State)
+	}
+	if out, err := h.upgrade(); err != nil {
+		t.Fatalf("upgrade: %v: %s", err, out)
+	}
+	time.Sleep(2 * s.MasterDown())
+	var after site.Status
+	site.Eventually(t, 5*time.Second, "an answer", func() bool {
+		var err error
+		after, err = h.Status()
+		return err == nil && after.PID != before.PID
+	})
+	unmoved(t, "after the upgrade", before, after)
+	if out, err := h.Node.Run(site.Binary(), "handover", "--release", "--socket", h.Socket()); err != nil {
+		t.Fatalf("release: %v: %s", err, out)
+	}
+	site.Eventually(t, 5*time.Second, "the director to preempt", func() bool { return h.State() == "master" })
+}
