@@ -1,7 +1,8 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -36,46 +37,59 @@ func supervise(file string) error {
 		return fmt.Errorf("adopt the children of children: %w", err)
 	}
 	s := &supervisor{
-		args:    []string{program, "run", "--config", file},
-		log:     slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		signals: make(chan os.Signal, 16),
+		args:     []string{program, "run", "--config", file},
+		log:      slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		signals:  make(chan os.Signal, 16),
+		children: make(chan os.Signal, 1),
+		ended:    map[int]syscall.WaitStatus{},
 	}
 	signal.Notify(s.signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(s.signals)
+	signal.Notify(s.children, syscall.SIGCHLD)
+	defer signal.Stop(s.children)
 	return s.run()
 }
 
 type supervisor struct {
-	args    []string
-	log     *slog.Logger
-	signals chan os.Signal
+	args     []string
+	log      *slog.Logger
+	signals  chan os.Signal
+	children chan os.Signal             // some have ended
+	ended    map[int]syscall.WaitStatus // how, by number, since the daemon was started last
+	told     []byte                     // by the daemon, not read yet
 }
 
 func (s *supervisor) run() error {
 	pause := time.Duration(0)
 	for first := true; ; first = false {
 		began := time.Now()
-		stopped, state, err := s.child()
+		stopped, status, err := s.child()
 		lived := time.Since(began)
 		switch {
 		case err != nil:
 			return err
-		case stopped && state.Success():
+		case stopped && status == 0:
 			return nil
-		case stopped || first && lived < settled && !fell(state):
+		case stopped || first && lived < settled && !fell(status):
 			return errSilent // it has said what is wrong
 		case lived >= settled:
 			pause = 0
 		default:
 			pause = min(max(2*pause, firstRestart), lastRestart)
 		}
-		s.log.Error("the daemon has ended, starting it again", "lived", lived.Round(time.Millisecond), "how", state, "pause", pause)
-		select {
-		case sig := <-s.signals:
-			if ends(sig) {
-				return nil
+		s.log.Error("the daemon has ended, starting it again", "lived", lived.Round(time.Millisecond), "how", how(status), "pause", pause)
+		again := time.After(pause)
+		for waiting := true; waiting; {
+			select {
+			case sig := <-s.signals:
+				if ends(sig) {
+					return nil
+				}
+			case <-s.children:
+				s.reap()
+			case <-again:
+				waiting = false
 			}
-		case <-time.After(pause):
 		}
 	}
 }
@@ -84,68 +98,106 @@ func ends(s os.Signal) bool { return s == syscall.SIGTERM || s == os.Interrupt }
 
 // fell reports whether a process was ended by a signal or by a fault of its own, and
 // not by its decision. A Go program that panics exits with status 2.
-func fell(state *os.ProcessState) bool {
-	status, ok := state.Sys().(syscall.WaitStatus)
-	return ok && (status.Signaled() || status.ExitStatus() == 2)
+func fell(status syscall.WaitStatus) bool { return status.Signaled() || status.ExitStatus() == 2 }
+
+func how(status syscall.WaitStatus) string {
+	if status.Signaled() {
+		return "signal: " + status.Signal().String()
+	}
+	return "exit status " + strconv.Itoa(status.ExitStatus())
 }
 
-// child runs the daemon once, with whoever follows it, and reports whether it ended
-// because this process was told to end.
-func (s *supervisor) child() (stopped bool, state *os.ProcessState, err error) {
+// reap notes which children have ended. What the daemon leaves behind, such as a
+// program that it has run, becomes a child of this process, too.
+func (s *supervisor) reap() {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil || pid <= 0:
+			return
+		default:
+			s.ended[pid] = status
+		}
+	}
+}
+
+// child runs the daemon once, with whoever follows it, and returns how the last of
+// them ended, and whether because this process was told to end.
+func (s *supervisor) child() (stopped bool, status syscall.WaitStatus, err error) {
 	hear, tell, err := os.Pipe()
 	if err != nil {
-		return false, nil, fmt.Errorf("make pipe: %w", err)
+		return false, 0, fmt.Errorf("make pipe: %w", err)
 	}
 	defer hear.Close()
 	cmd := exec.Command(s.args[0], s.args[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{tell}
 	cmd.Env = append(os.Environ(), successionEnv+"="+supervisorFD)
+	clear(s.ended)
+	s.told = nil
 	err = cmd.Start()
 	tell.Close()
 	if err != nil {
-		return false, nil, fmt.Errorf("start the daemon: %w", err)
+		return false, 0, fmt.Errorf("start the daemon: %w", err)
 	}
-	followers := make(chan int, 16)
-	go func() { // ends when the last of them has ended
-		lines := bufio.NewScanner(hear)
-		for lines.Scan() {
-			if pid, err := strconv.Atoi(lines.Text()); err == nil {
-				select {
-				case followers <- pid:
-				default:
-				}
-			}
-		}
-	}()
-	process := cmd.Process
+	pid := cmd.Process.Pid
+	_ = cmd.Process.Release() // reap waits for it
 	for {
-		ended := make(chan error, 1)
-		go func() {
-			var err error
-			state, err = process.Wait()
-			ended <- err
-		}()
-		for running := true; running; {
-			select {
-			case err := <-ended:
-				if err != nil {
-					return stopped, nil, fmt.Errorf("wait for the daemon: %w", err)
-				}
-				running = false
-			case sig := <-s.signals:
-				stopped = stopped || ends(sig)
-				_ = process.Signal(sig) // it may have ended
-			}
-		}
 		select {
-		case pid := <-followers: // told before the other one ended
-			if process, err = os.FindProcess(pid); err != nil {
-				return stopped, state, nil
+		case <-s.children:
+			s.reap()
+		case sig := <-s.signals:
+			stopped = stopped || ends(sig)
+			_ = syscall.Kill(pid, sig.(syscall.Signal)) // not reaped, so that the number is still its
+		}
+		for {
+			end, ended := s.ended[pid]
+			if !ended {
+				break
 			}
-			s.log.Info("another process goes on", "pid", pid)
-		case <-time.After(10 * time.Millisecond):
-			return stopped, state, nil
+			next := s.follower(hear)
+			if next == 0 {
+				return stopped, end, nil
+			}
+			s.log.Info("another process goes on", "pid", next)
+			if _, ended := s.ended[next]; !ended && !ours(next) {
+				// It has ended before it became a child of this process.
+				s.ended[next] = syscall.WaitStatus(syscall.SIGKILL)
+			}
+			if pid = next; stopped { // it may not have been told
+				_ = syscall.Kill(pid, syscall.SIGTERM)
+			}
 		}
 	}
+}
+
+// ours reports whether a process is a child of this one, ended or not.
+func ours(pid int) bool {
+	return unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil
+}
+
+// follower returns the process that follows one that has ended, as this one has told;
+// 0: none does.
+func (s *supervisor) follower(hear *os.File) int {
+	if raw, err := hear.SyscallConn(); err == nil {
+		b := make([]byte, 256)
+		n := 0
+		_ = raw.Read(func(fd uintptr) bool { // what is there, without waiting
+			n, _ = unix.Read(int(fd), b)
+			return true
+		})
+		s.told = append(s.told, b[:max(n, 0)]...)
+	}
+	line, rest, ok := bytes.Cut(s.told, []byte("\n"))
+	if !ok {
+		return 0
+	}
+	s.told = rest
+	pid, err := strconv.Atoi(string(line))
+	if err != nil || pid <= 1 {
+		return 0
+	}
+	return pid
 }

@@ -212,3 +212,67 @@ func TestUpgradeAfterHandover(t *testing.T) {
 	}
 	site.Eventually(t, 5*time.Second, "the director to preempt", func() bool { return h.State() == "master" })
 }
+
+// TestUpgradeSupervised replaces a supervised daemon: the supervisor follows, starts
+// it again when it is killed, passes signals on, and leaves no zombie.
+func TestUpgradeSupervised(t *testing.T) {
+	t.Parallel()
+	s, h := newHeir(t, site.Options{Router: "[[vrrp.notify]]\non = [\"master\"]\ncommand = [\"/bin/sh\", \"-c\", \"(sleep 0.2; exec sleep 0.1) & exit 0\"]\n"}, "--supervise")
+	peer := must(t, s.LB[1])
+	next := func(what string, old int) site.Status {
+		t.Helper()
+		var now site.Status
+		site.Eventually(t, 5*time.Second, what, func() bool {
+			var err error
+			now, err = h.Status()
+			return err == nil && now.PID != old && len(now.Routers) == 1 && now.Routers[0].State == "master"
+		})
+		return now
+	}
+	now := must(t, h.Director)
+	first := descriptors(t, now.PID)
+	for range 3 {
+		if out, err := h.upgrade(); err != nil {
+			t.Fatalf("upgrade: %v: %s", err, out)
+		}
+		now = next("a successor", now.PID)
+	}
+	site.Eventually(t, 3*time.Second, "descriptors as before", func() bool { return descriptors(t, now.PID) <= first+2 })
+	time.Sleep(500 * time.Millisecond)
+	if err := syscall.Kill(now.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	now = next("another process after the kill", now.PID)
+	unmoved(t, "the peer", peer, must(t, s.LB[1]))
+	// One that ends as soon as it has taken over, before it is a child of the supervisor.
+	h.put(t, []byte("#!/bin/sh\necho '{\"ready\":true}' >&3\nread line <&3\necho '{\"ready\":true}' >&3\n"))
+	if out, err := h.upgrade(); err != nil {
+		t.Fatalf("upgrade: %v: %s", err, out)
+	}
+	h.install(t, site.Binary())
+	now = next("another process after a successor that ended", now.PID)
+	site.Eventually(t, 5*time.Second, "no zombie", func() bool {
+		return !strings.HasPrefix(children(h.proc.Pid()), "Z") && !strings.Contains(children(h.proc.Pid()), "\nZ")
+	})
+	h.proc.Signal(syscall.SIGTERM)
+	select {
+	case <-h.proc.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the supervisor does not end")
+	}
+	if err := syscall.Kill(now.PID, 0); err == nil {
+		t.Error("the daemon lives after its supervisor has ended")
+	}
+	if h.proc.Err() != nil {
+		t.Errorf("the supervisor ended with %v", h.proc.Err())
+	}
+}
+
+func descriptors(t *testing.T, pid int) int {
+	t.Helper()
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
