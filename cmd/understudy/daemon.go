@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -69,9 +70,11 @@ type daemon struct {
 	metrics   *monitoring
 	sync      *connsync.Sync
 
-	reloading   sync.Mutex    // one reload or upgrade at a time
-	replacement int           // the process that follows; 0: none
-	replaced    chan struct{} // closed when it has taken over
+	reloading   sync.Mutex      // one reload or upgrade at a time
+	replacing   sync.RWMutex    // held by an upgrade; guards replacement
+	replacement int             // the process that follows; 0: none
+	replaced    chan struct{}   // closed when it has taken over
+	staying     context.Context // ends when this process is about to stop
 
 	mu      sync.Mutex // guards what follows
 	config  *configs.Config
@@ -266,6 +269,9 @@ func checks(c *configs.Config) []health.Check {
 func (d *daemon) reload(context.Context) error {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	if pid := d.follower(); pid != 0 {
+		return fmt.Errorf("%w: %d; ask again", errReplaced, pid)
+	}
 	tellManager(d.log, sd.SdNotifyReloading+"\n"+sd.SdNotifyMonotonicUsec())
 	defer tellManager(d.log, sd.SdNotifyReady)
 	c, err := configs.Load(d.file)
@@ -349,6 +355,10 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 			return errors.Join(err, parts.Wait())
 		}
 	}
+	// A stop waits for no reload: a file may be on a server that does not answer.
+	listening, deafen := context.WithCancel(ctx)
+	defer deafen()
+	d.staying = listening
 	parts.Go(func() error { return d.sync.Run(stopping) })
 	parts.Go(func() error { return socket.Run(stopping, d) })
 	parts.Go(func() error { return d.metrics.Run(stopping) })
@@ -368,22 +378,24 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 	d.log.Info("started", "version", version(), "config", d.file,
 		"virtual_routers", len(config.Routers), "services", len(config.Director.Services))
 	tellManager(d.log, sd.SdNotifyReady)
-	// A stop waits for no reload: a file may be on a server that does not answer.
-	listening, deafen := context.WithCancel(ctx)
-	defer deafen()
 	go d.follow(listening, hangups)
 	select {
 	case <-d.replaced:
+	case <-ctx.Done():
+	case <-partsCtx.Done(): // a part has failed; the others stop cleanly
+	}
+	deafen()
+	if pid := d.follower(); pid != 0 {
 		// The kernel stays as it is: it is the other process's now.
 		answering, cancel := context.WithTimeout(alive, time.Second)
 		defer cancel()
 		socket.finish(answering)
 		cancels = nil
+		if ctx.Err() != nil { // who said so may know of this process alone
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+		}
 		return errReplaced
-	case <-ctx.Done():
-	case <-partsCtx.Done(): // a part has failed; the others stop cleanly
 	}
-	deafen()
 	tellManager(d.log, sd.SdNotifyStopping)
 	d.handOver(alive)
 	stopElections()
@@ -402,6 +414,14 @@ func (d *daemon) run(ctx context.Context, socket *control, hangups <-chan os.Sig
 // end lets run return: another process has taken over.
 func (d *daemon) end() { close(d.replaced) }
 
+// follower returns the process that follows this one; 0: none. An upgrade that is
+// under way is waited for.
+func (d *daemon) follower() int {
+	d.replacing.RLock()
+	defer d.replacing.RUnlock()
+	return d.replacement
+}
+
 // follow makes a reload of each hangup until ctx ends.
 func (d *daemon) follow(ctx context.Context, hangups <-chan os.Signal) {
 	for {
@@ -409,7 +429,9 @@ func (d *daemon) follow(ctx context.Context, hangups <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			_ = d.reload(ctx) // it has logged its error
+			if err := d.reload(ctx); errors.Is(err, errReplaced) {
+				_ = syscall.Kill(d.follower(), syscall.SIGHUP)
+			} // else it has logged its error
 		}
 	}
 }

@@ -56,20 +56,7 @@ func (d *daemon) order(ctx context.Context, q orderRequest) (orderReply, error) 
 	if q.Weight != nil && (*q.Weight < -1 || *q.Weight > maxWeight) {
 		return orderReply{}, fmt.Errorf("weight %d is not between 0 and %d", *q.Weight, maxWeight)
 	}
-	now := time.Now()
-	order, err := d.orders.Change(name, func(o director.Order) director.Order {
-		o.Since = now
-		if q.Drain != nil {
-			o.Drain, o.Deadline = *q.Drain, time.Time{}
-			if o.Drain && q.LimitNS > 0 {
-				o.Deadline = now.Add(q.LimitNS)
-			}
-		}
-		if q.Weight != nil {
-			o.Weighted, o.Weight = *q.Weight >= 0, max(*q.Weight, 0)
-		}
-		return o
-	})
+	order, err := d.take(q, name)
 	if err != nil {
 		return orderReply{}, err
 	}
@@ -95,6 +82,32 @@ func (d *daemon) order(ctx context.Context, q orderRequest) (orderReply, error) 
 		}
 	}
 	return reply, nil
+}
+
+// take keeps an order.
+func (d *daemon) take(q orderRequest, name director.ServerName) (director.Order, error) {
+	// A process that is to follow has read the orders.
+	if !d.replacing.TryRLock() {
+		return director.Order{}, errors.New("an upgrade is under way; ask again")
+	}
+	defer d.replacing.RUnlock()
+	if d.replacement != 0 {
+		return director.Order{}, fmt.Errorf("%w: %d; ask again", errReplaced, d.replacement)
+	}
+	now := time.Now()
+	return d.orders.Change(name, func(o director.Order) director.Order {
+		o.Since = now
+		if q.Drain != nil {
+			o.Drain, o.Deadline = *q.Drain, time.Time{}
+			if o.Drain && q.LimitNS > 0 {
+				o.Deadline = now.Add(q.LimitNS)
+			}
+		}
+		if q.Weight != nil {
+			o.Weighted, o.Weight = *q.Weight >= 0, max(*q.Weight, 0)
+		}
+		return o
+	})
 }
 
 // find returns the name of the server that q means. An order for one that is no

@@ -139,9 +139,14 @@ func (d *daemon) succeed(ctx context.Context) error {
 func (d *daemon) upgrade(ctx context.Context) (upgradeReply, error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	d.replacing.Lock()
+	defer d.replacing.Unlock()
 	if d.replacement != 0 {
 		return upgradeReply{}, fmt.Errorf("process %d follows already", d.replacement)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.staying, cancel)()
 	program, err := os.Executable()
 	if err != nil {
 		return upgradeReply{}, fmt.Errorf("find the program: %w", err)
@@ -161,7 +166,11 @@ func (d *daemon) upgrade(ctx context.Context) (upgradeReply, error) {
 	if err != nil {
 		return upgradeReply{}, err
 	}
-	if err := next.ready(ctx, readyTime); err != nil {
+	err = next.ready(ctx, readyTime)
+	if d.staying.Err() != nil {
+		err = errors.New("this director is being stopped")
+	}
+	if err != nil {
 		next.giveUp()
 		return upgradeReply{}, err
 	}

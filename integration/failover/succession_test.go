@@ -276,3 +276,34 @@ func descriptors(t *testing.T, pid int) int {
 	}
 	return len(list)
 }
+
+// TestStopDuringUpgrade stops a daemon that waits for its successor: nothing goes on.
+func TestStopDuringUpgrade(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{nil, {"--supervise"}} {
+		s, h := newHeir(t, site.Options{}, args...)
+		before := must(t, h.Director)
+		// It becomes ready while the old one says farewell.
+		h.put(t, []byte("#!/bin/sh\nsleep 0.3\nkill -TERM $PPID\nexec "+site.Binary()+" \"$@\"\n"))
+		if len(args) > 0 {
+			h.put(t, fmt.Appendf(nil, "#!/bin/sh\nsleep 0.3\nkill -TERM %d\nexec %s \"$@\"\n", h.proc.Pid(), site.Binary()))
+		}
+		out, err := h.upgrade()
+		t.Log(strings.TrimSpace(out), err)
+		select {
+		case <-h.proc.Done():
+		case <-time.After(10 * time.Second):
+			t.Fatal("it does not end")
+		}
+		site.Eventually(t, 3*time.Second, "no process to be left", func() bool {
+			out, _ := exec.Command("pgrep", "-f", "run --config "+h.File).Output()
+			return len(out) == 0
+		})
+		if syscall.Kill(before.PID, 0) == nil {
+			t.Error("the old process lives")
+		}
+		if h.Node.Has(s.VIP()) {
+			t.Error("the address is left behind")
+		}
+	}
+}
