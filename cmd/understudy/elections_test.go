@@ -78,7 +78,7 @@ func TestAdoptedStatesAreOfThePlace(t *testing.T) {
 	for i, name := range []string{"a", "b", "c"} {
 		states[name] = speaker.Frozen{Name: name, VRID: uint8(51 + i), Version: vrrp.V3, State: "state master reason=master-down"}
 	}
-	e.adopt(states)
+	e.adopt(states, nil)
 	adopts := func() (names []string) {
 		for _, r := range e.routers {
 			if e.router(r, sway{}).Adopt != "" {
