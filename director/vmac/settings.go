@@ -59,6 +59,13 @@ func deviceSettings(d Device, have values) []sysctl.Setting {
 	set(ipv6, "accept_ra", "0")
 	set(ipv6, "autoconf", "0")
 	set(ipv6, "keep_addr_on_down", "0")
+	// The groups of an address are reported twice, the second time at random within so
+	// many milliseconds (RFC 3810 section 9.11: a second). The report comes from the
+	// virtual MAC: from a director that is not master any more, but still holds the
+	// address for the moment, it would draw the packets back. A multiple of the
+	// kernel's tick, whichever that is, reads back as it was written.
+	set(ipv6, "mldv1_unsolicited_report_interval", "20")
+	set(ipv6, "mldv2_unsolicited_report_interval", "20")
 	same(ipv6, "forwarding")
 	return out
 }
