@@ -2,6 +2,7 @@ package director
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 
@@ -11,6 +12,7 @@ import (
 // addressRules are the rules of the lane of the addresses.
 type addressRules struct {
 	director *Director
+	config   *Config // of the plan
 	created  owned[AddrKey]
 	tags     bool            // the kernel has shown that it keeps tags, so only tagged addresses are ours
 	links    map[string]bool // every interface that was ever ours to look at
@@ -45,6 +47,7 @@ func (r *addressRules) want(stopping bool) (map[AddrKey]Want[AddrSpec], bool) {
 	if err := r.created.load(); err != nil {
 		r.director.addresses.report.ledger(err)
 	}
+	r.config = config
 	want, claims := planAddresses(*config, r.director.options.Roles())
 	r.claims = claims
 	if stopping {
@@ -81,43 +84,53 @@ func stop[K, V comparable](want map[K]Want[V]) {
 	}
 }
 
-// ahead returns the addresses that a role has brought since the last pass: a
-// takeover waits for no listing. Without tags a listing has to come first, since one
-// that somebody else has configured would be taken for ours. IPv4 comes before
-// IPv6, which takes the kernel longer, and the first batches are small, so that the
-// first announcement waits for few.
-func (r *addressRules) ahead(was view[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec]) [][]Change[AddrKey, AddrSpec] {
-	if !r.tags {
-		return nil
+// ahead returns the addresses that a role has brought since the last pass, in the
+// order of the configuration: a takeover waits for no listing. Without tags a listing
+// has to come first, since one that somebody else has configured would be taken for
+// ours. IPv4 comes before IPv6, which takes the kernel longer, and the batches grow,
+// so that the first announcement waits for few.
+func (r *addressRules) ahead(was view[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec]) iter.Seq[[]Change[AddrKey, AddrSpec]] {
+	return func(yield func([]Change[AddrKey, AddrSpec]) bool) {
+		if !r.tags {
+			return
+		}
+		for _, six := range []bool{false, true} {
+			size := firstAhead
+			var batch []Change[AddrKey, AddrSpec]
+			for k, spec := range r.coming(was, want, six) {
+				batch = append(batch, Change[AddrKey, AddrSpec]{Op: Create, Key: k, New: spec})
+				if len(batch) < size {
+					continue
+				}
+				if !yield(batch) {
+					return
+				}
+				batch, size = nil, 4*size
+			}
+			if len(batch) > 0 && !yield(batch) {
+				return
+			}
+		}
 	}
-	var four, six []Change[AddrKey, AddrSpec]
-	for k, w := range want {
-		if w.Intent != Hold || was.want[k].Intent == Hold {
-			continue
-		}
-		if _, ok := was.held[k]; ok {
-			continue
-		}
-		c := Change[AddrKey, AddrSpec]{Op: Create, Key: k, New: w.Spec}
-		if k.Prefix.Addr().Is4() {
-			four = append(four, c)
-		} else {
-			six = append(six, c)
-		}
-	}
-	return append(batches(four), batches(six)...)
 }
 
-// batches divides changes, in their order, into batches that grow.
-func batches(changes []Change[AddrKey, AddrSpec]) [][]Change[AddrKey, AddrSpec] {
-	slices.SortFunc(changes, addressKind().compare)
-	var all [][]Change[AddrKey, AddrSpec]
-	for size := firstAhead; len(changes) > 0; size *= 4 {
-		n := min(size, len(changes))
-		all = append(all, changes[:n])
-		changes = changes[n:]
+// coming yields the addresses of one family that are to be held, and were neither to
+// be held nor there in the last pass.
+func (r *addressRules) coming(was view[AddrKey, AddrSpec], want map[AddrKey]Want[AddrSpec], six bool) iter.Seq2[AddrKey, AddrSpec] {
+	return func(yield func(AddrKey, AddrSpec) bool) {
+		for _, router := range r.config.Routers {
+			for _, p := range router.Addresses {
+				k := AddrKey{Link: router.Link, Prefix: p}
+				w := want[k]
+				if p.Addr().Is6() != six || w.Intent != Hold || w.Name != router.Name || was.want[k].Intent == Hold {
+					continue
+				}
+				if _, there := was.held[k]; !there && !yield(k, w.Spec) {
+					return
+				}
+			}
+		}
 	}
-	return all
 }
 
 // came announces what was created ahead, beside what is announced already.

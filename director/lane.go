@@ -3,6 +3,7 @@ package director
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"maps"
 	"sync"
@@ -16,7 +17,7 @@ type rules[K, V comparable] interface {
 	want(stopping bool) (map[K]Want[V], bool)
 	// ahead returns what to create before the kernel is listed, given what was wanted
 	// and held in the last pass, in batches. What exists already may be among it.
-	ahead(was view[K, V], want map[K]Want[V]) [][]Change[K, V]
+	ahead(was view[K, V], want map[K]Want[V]) iter.Seq[[]Change[K, V]]
 	// came is called with what was created of a batch.
 	came(done []Change[K, V])
 	// observe is shown the kernel's content and may correct it.
@@ -131,7 +132,7 @@ func (l *lane[K, V]) hasten(ctx context.Context, want map[K]Want[V]) []Change[K,
 		return nil
 	}
 	var early []Change[K, V]
-	for _, batch := range l.rules.ahead(l.snapshot(), want) {
+	for batch := range l.rules.ahead(l.snapshot(), want) {
 		done, _, _ := carryOut(ctx, l.table, batch)
 		if len(done) == 0 {
 			break

@@ -2,6 +2,7 @@ package director
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 )
@@ -65,8 +66,8 @@ func (r *routingRules) observe(have map[RoutingKey]RoutingSpec, want map[Routing
 }
 
 // ahead has nothing: what a route needs may have to be seen first.
-func (r *routingRules) ahead(view[RoutingKey, RoutingSpec], map[RoutingKey]Want[RoutingSpec]) [][]Change[RoutingKey, RoutingSpec] {
-	return nil
+func (r *routingRules) ahead(view[RoutingKey, RoutingSpec], map[RoutingKey]Want[RoutingSpec]) iter.Seq[[]Change[RoutingKey, RoutingSpec]] {
+	return func(func([]Change[RoutingKey, RoutingSpec]) bool) {}
 }
 
 func (r *routingRules) came([]Change[RoutingKey, RoutingSpec]) {}
