@@ -18,6 +18,8 @@ import (
 type Addresses interface {
 	director.Table[director.AddrKey, director.AddrSpec]
 	SetLinks(names []string)
+	// Tags reports whether a listing has shown that the kernel keeps tags.
+	Tags() bool
 }
 
 var _ Addresses = (*Table)(nil)
@@ -48,6 +50,10 @@ func (t *Table) Close() error { return t.socket.Close() }
 
 // SetLinks names the interfaces that List looks at.
 func (t *Table) SetLinks(names []string) { t.addresses.SetLinks(names) }
+
+// Tags reports whether a listing has shown that the kernel keeps tags: a takeover
+// need not wait for one then.
+func (t *Table) Tags() bool { return t.addresses.Tags() }
 
 type (
 	change    = director.Change[director.AddrKey, director.AddrSpec]
