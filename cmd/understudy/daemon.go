@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -205,6 +204,7 @@ func (d *daemon) needs(c *configs.Config) error {
 // not change.
 func (d *daemon) set(c *configs.Config) {
 	d.mu.Lock()
+	old := d.config
 	d.config, d.loaded, d.refused = c, time.Now(), ""
 	d.mu.Unlock()
 	d.level.Set(c.Log.Level)
@@ -222,35 +222,14 @@ func (d *daemon) set(c *configs.Config) {
 	d.announcer.Prepare(slices.Compact(links))
 	// Before the director: no role of a virtual router must be taken for that of
 	// another one which has its name now.
-	d.devices.Set(devices(c)) // before who gives them addresses
-	d.closed.Set(closed(c))
+	wanted, retired := devices(c), retire(devices(old), devices(c))
+	d.devices.Set(slices.Concat(wanted, retired)) // before who gives them addresses
+	d.closed.Set(slices.Concat(closed(c), closed(old)))
 	d.elections.set(c.Routers, c.Groups)
 	d.director.Set(c.Director)
-}
-
-// devices returns the interfaces of virtual MAC addresses.
-func devices(c *configs.Config) []vmac.Device {
-	var list []vmac.Device
-	for _, r := range c.Routers {
-		if r.Device != "" {
-			list = append(list, vmac.Device{Name: r.Device, Parent: r.Link, MAC: r.VirtualMAC})
-		}
-	}
-	return list
-}
-
-// closed returns the addresses of which nothing is taken in.
-func closed(c *configs.Config) []netip.Addr {
-	var list []netip.Addr
-	for i, r := range c.Routers {
-		if r.Accept {
-			continue
-		}
-		for _, p := range c.Director.Routers[i].Addresses {
-			list = append(list, p.Addr())
-		}
-	}
-	return list
+	vacated(retired)
+	d.devices.Set(wanted)
+	d.closed.Set(closed(c))
 }
 
 func checks(c *configs.Config) []health.Check {

@@ -307,3 +307,35 @@ func TestStopDuringUpgrade(t *testing.T) {
 		}
 	}
 }
+
+// TestReloadDropsVirtualMAC takes a virtual router with a MAC address of its own out
+// of the master's configuration: it serves until the peer does.
+func TestReloadDropsVirtualMAC(t *testing.T) {
+	t.Parallel()
+	s := site.New(t, site.Options{NoServices: true, VirtualMAC: true, Interval: time.Second})
+	s.StartPair()
+	p := s.Client.Probe(s.Echo(), time.Millisecond)
+	s.Answers(p, 2*time.Second)
+	begin := time.Now()
+	config, err := os.ReadFile(s.LB[0].File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(string(config), "\n[[vrrp]]\n")
+	s.LB[0].Write(head + "\n[[vrrp]]\nname = \"other\"\ninterface = \"eth0\"\nvrid = 7\naddresses = [\"10.51.0.107/24\"]\n")
+	if err := s.LB[0].Reload(); err != nil {
+		t.Fatal(err)
+	}
+	site.Eventually(t, 5*time.Second, "the peer to take over", func() bool { return s.LB[1].State() == "master" })
+	site.Eventually(t, 5*time.Second, "the interface to go", func() bool {
+		_, err := s.LB[0].Node.Run("ip", "link", "show", "vrrp4.51")
+		return err != nil
+	})
+	time.Sleep(300 * time.Millisecond)
+	if r := p.Between(begin, time.Now().Add(-200*time.Millisecond)); r.Lost > 0 || r.By["lb2"] == 0 {
+		t.Errorf("over the reload: %v, answers by %v", r, r.By)
+	}
+	if strings.Contains(s.LB[0].Log(), "level=ERROR") {
+		t.Error("the reload has made errors")
+	}
+}
