@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/vrrp/notify"
 	"github.com/understudy-ha/understudy/vrrp/speaker"
 )
 
@@ -56,6 +57,7 @@ type message struct {
 	Clock  int64            `json:"clock,omitzero"` // of the kernel, in nanoseconds, when States[i].At was AgeNS ago
 	Ages   []int64          `json:"ages,omitzero"`  // of States, in nanoseconds
 	Away   []string         `json:"away,omitzero"`  // those that were handed over by hand
+	Told   []notify.Event   `json:"told,omitzero"`  // what was notified last
 }
 
 // inheritance is what a process has got from the one before it; nil: nothing.
@@ -115,14 +117,14 @@ func (h *inheritance) refuse(err error) {
 }
 
 // states says that this process is ready, and waits for what the process before
-// leaves: the states of its virtual routers, and which of them were handed over.
-func (h *inheritance) states() (map[string]speaker.Frozen, []string, error) {
+// leaves: the states of its virtual routers, and the rest.
+func (h *inheritance) states() (map[string]speaker.Frozen, message, error) {
 	if err := h.talk.Encode(message{Ready: true}); err != nil {
-		return nil, nil, fmt.Errorf("tell the process before: %w", err)
+		return nil, message{}, fmt.Errorf("tell the process before: %w", err)
 	}
 	var w message
 	if err := h.hear.Decode(&w); err != nil {
-		return nil, nil, fmt.Errorf("hear the process before: %w", err)
+		return nil, message{}, fmt.Errorf("hear the process before: %w", err)
 	}
 	now, clock := time.Now(), clockNow()
 	all := map[string]speaker.Frozen{}
@@ -132,7 +134,7 @@ func (h *inheritance) states() (map[string]speaker.Frozen, []string, error) {
 			all[s.Name] = s
 		}
 	}
-	return all, w.Away, nil
+	return all, w, nil
 }
 
 // going says that this process goes on.
@@ -209,10 +211,10 @@ func (s *successor) ready(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
-// hand sends the states of the elections, and which virtual routers were handed over,
-// and waits until the successor goes on.
-func (s *successor) hand(ctx context.Context, states []speaker.Frozen, away []string) error {
-	w := message{States: states, Clock: clockNow(), Away: away}
+// hand sends the states of the elections, with what else is in w, and waits until the
+// successor goes on.
+func (s *successor) hand(ctx context.Context, states []speaker.Frozen, w message) error {
+	w.States, w.Clock = states, clockNow()
 	now := time.Now()
 	for _, f := range states {
 		w.Ages = append(w.Ages, int64(now.Sub(f.At)))

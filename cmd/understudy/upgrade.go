@@ -113,15 +113,16 @@ func (d *daemon) succeed(ctx context.Context) error {
 	defer cancel()
 	err := d.elections.listening(limit)
 	var states map[string]speaker.Frozen
-	var away []string
+	var rest message
 	if err == nil {
-		states, away, err = d.inherits.states()
+		states, rest, err = d.inherits.states()
 	}
 	if err != nil {
 		d.inherits.refuse(err)
 		return err
 	}
-	d.elections.adopt(states, away)
+	d.notifier.Resume(rest.Told)
+	d.elections.adopt(states, rest.Away)
 	d.log.Info("goes on in the place of another process", "virtual_routers", len(states))
 	if err := d.inherits.going(); err != nil {
 		return err
@@ -177,7 +178,7 @@ func (d *daemon) upgrade(ctx context.Context) (upgradeReply, error) {
 	began := time.Now()
 	states, err := d.elections.freeze()
 	if err == nil {
-		err = next.hand(context.WithoutCancel(ctx), states, d.elections.away())
+		err = next.hand(context.WithoutCancel(ctx), states, message{Away: d.elections.away(), Told: d.notifier.Present()})
 	}
 	if err != nil {
 		next.giveUp()

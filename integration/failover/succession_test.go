@@ -339,3 +339,28 @@ func TestReloadDropsVirtualMAC(t *testing.T) {
 		t.Error("the reload has made errors")
 	}
 }
+
+// TestUpgradeTellsNothing counts what is notified over an upgrade: the state at the
+// start, and the stop, as if there were one process.
+func TestUpgradeTellsNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, h := newHeir(t, site.Options{Router: fmt.Sprintf("[[vrrp.notify]]\non = [\"master\", \"backup\", \"fault\", \"stop\"]\nuser = \"root\"\ncommand = [\"/bin/sh\", \"-c\", \"echo $0 >> %s/$1\", \"{state}\", \"{priority}\"]\n", dir)})
+	for range 2 {
+		if out, err := h.upgrade(); err != nil {
+			t.Fatalf("upgrade: %v: %s", err, out)
+		}
+		time.Sleep(s.MasterDown())
+	}
+	if err := syscall.Kill(must(t, h.Director).PID, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	if err := site.Wait(5*time.Second, "the stop", func() bool {
+		b, _ := os.ReadFile(fmt.Sprintf("%s/%d", dir, s.Priority(0)))
+		got = strings.Join(strings.Fields(string(b)), " ")
+		return strings.HasSuffix(got, "stop")
+	}); err != nil || got != "backup master stop" {
+		t.Errorf("told of %q, want backup master stop: %v", got, err)
+	}
+}

@@ -180,6 +180,25 @@ func (n *Notifier) Notify(e Event) {
 	n.ring()
 }
 
+// Present returns the newest event of every subject.
+func (n *Notifier) Present() []Event {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Collect(maps.Values(n.present))
+}
+
+// Resume takes events for told, as Present of another process has returned them. It
+// is to be called before the first Notify.
+func (n *Notifier) Resume(told []Event) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range told {
+		if _, named := n.hearers[e.Subject]; named {
+			n.present[e.Subject] = e
+		}
+	}
+}
+
 // tell queues an event for everybody who hears of it.
 func (n *Notifier) tell(e Event) {
 	for _, r := range n.order[e.Subject] {
