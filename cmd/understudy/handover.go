@@ -158,7 +158,8 @@ func (e *elections) request(list []configs.VirtualRouter, away bool) {
 
 // succeeded waits until a virtual router has handed over, or goes on as master.
 func (e *elections) succeeded(ctx context.Context, name string, began time.Time) (handedOver, error) {
-	tick := time.NewTicker(time.Millisecond)
+	// Looking costs what there is to look at. A router leaves for longer than that.
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	asked := false // the router has read the request
 	for {

@@ -90,9 +90,12 @@ func (l *loop) sweep(now time.Time) {
 	}
 	l.swept = now
 	for _, in := range l.order {
+		if in.raised == 0 {
+			continue
+		}
 		for i := range in.conditions {
 			c := &in.conditions[i]
-			if in.raised == 0 || c.Last.IsZero() || now.Sub(c.Last) <= holds(in.config.Interval) {
+			if c.Last.IsZero() || now.Sub(c.Last) <= holds(in.config.Interval) {
 				continue
 			}
 			l.log.add(now, slog.LevelInfo, "condition is over", append(l.who(in), slog.String("condition", c.Condition.String()),
