@@ -17,8 +17,8 @@ func (l *loop) leave(now time.Time) (done bool) {
 			l.halt(now, in, vrrp.ReasonShutdown)
 		}
 	}
-	l.finish(now)
 	l.part(now)
+	l.finish(now)
 	return len(l.leaving) == 0
 }
 

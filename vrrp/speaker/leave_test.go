@@ -37,6 +37,32 @@ func TestALinkLostWhileLingeringEndsIt(t *testing.T) {
 	})
 }
 
+// TestALinkLostEndsADeparture: nobody can be heard any more, and who has removed a
+// virtual router does not wait until the link is back.
+func TestALinkLostEndsADeparture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, _ := pair(t, time.Second)
+		down := up1("192.0.2.1")
+		down.Up = false
+		var departed <-chan struct{}
+		for range 2 {
+			a.Set([]Router{web(150, time.Second)})
+			synctest.Wait()
+			a.SetLink(up1("192.0.2.1"))
+			time.Sleep(5 * time.Second)
+			departed = a.Set(nil)
+			synctest.Wait()
+			a.SetLink(down)
+			synctest.Wait()
+		}
+		select {
+		case <-departed:
+		default:
+			t.Error("it is still leaving")
+		}
+	})
+}
+
 // TestSetDuringTheEndOfRun: whoever sets the routers while Run returns does not wait
 // for ever.
 func TestSetDuringTheEndOfRun(t *testing.T) {

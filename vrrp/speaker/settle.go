@@ -99,6 +99,7 @@ func (l *loop) reconcile(now time.Time, routers []Router) {
 		} else {
 			l.halt(now, in, vrrp.ReasonRemoved)
 		}
+		in.want.Group = nil // its place is another one's now, perhaps
 		l.leaving = append(l.leaving, in)
 	}
 	for _, in := range order {
@@ -107,7 +108,6 @@ func (l *loop) reconcile(now time.Time, routers []Router) {
 		}
 	}
 	l.flush(now) // while the socket is sure to be there
-	defer l.part(now)
 	for i, in := range order {
 		if in.unicast() != (len(routers[i].UnicastPeers) > 0) {
 			l.change(in)

@@ -321,6 +321,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 			}
 		case news || l.conn == nil:
 			l.settle(now, want)
+			l.part(now)
 			l.finish(now)
 		}
 		now = l.sleep()
