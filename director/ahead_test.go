@@ -37,11 +37,11 @@ func (d *diary) List(ctx context.Context) (map[director.AddrKey]director.AddrSpe
 }
 
 func (d *diary) Apply(ctx context.Context, changes []director.Change[director.AddrKey, director.AddrSpec]) error {
-	line := ""
+	var line strings.Builder
 	for _, c := range changes {
-		line += strings.TrimSuffix(c.String(), " (ours)") + " "
+		line.WriteString(strings.TrimSuffix(c.String(), " (ours)") + " ")
 	}
-	d.note("%s", line[:len(line)-1])
+	d.note("%s", line.String()[:len(line.String())-1])
 	return d.Addresses.Apply(ctx, changes)
 }
 
