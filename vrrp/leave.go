@@ -23,7 +23,7 @@ const (
 func (c Config) LeaveTime() time.Duration {
 	wait := c.Interval
 	if c.Version == V2 {
-		wait = min(wait, 2*time.Second)
+		wait = min(wait, 10*time.Second) // a stop has to end some time
 	}
 	return wait + c.SkewTime(c.Interval)
 }

@@ -48,7 +48,7 @@ func TestLeave(t *testing.T) {
 		{"version 2 counts in seconds", v2(interval(5 * time.Second)), []step{
 			{0, Start{}, toBackup, 15*time.Second + skew100},
 			{15*time.Second + skew100, Tick{}, toMaster(ReasonMasterDown, 100), 20*time.Second + skew100},
-			{16 * time.Second, Leave{Reason: ReasonShutdown}, nothing.advertising(0), 18*time.Second + skew100},
+			{16 * time.Second, Leave{Reason: ReasonShutdown}, nothing.advertising(0), 21*time.Second + skew100},
 		}},
 		{"an owner goes on if there is nobody else", v3(owner), []step{
 			{0, Start{}, transition(StateInit, StateMaster, ReasonOwner).advertising(255), time.Second},
