@@ -6,6 +6,7 @@ import (
 
 	"github.com/understudy-ha/understudy/integration/lab"
 	"github.com/understudy-ha/understudy/integration/site"
+	"github.com/understudy-ha/understudy/integration/vm"
 )
 
 // intervals are those that handovers and failovers are judged at.
@@ -71,9 +72,19 @@ func testHandover(t *testing.T, o site.Options) {
 func judgeLoss(t *testing.T, what string, times int, r lab.Report) {
 	t.Helper()
 	t.Logf("%d × %s: %v", times, what, r)
-	if r.Lost > 0 || r.Sent == 0 {
+	if missed(r) || r.Sent == 0 {
 		t.Errorf("%d × %s: %v, want no loss", times, what, r)
 	}
+}
+
+// missed reports whether a client has missed something. In the user-mode kernel all
+// hosts share one processor, and a probe is lost when its host does not get it in
+// time: there a gap tells.
+func missed(r lab.Report) bool {
+	if vm.Inside() {
+		return r.Gap > site.Slack()
+	}
+	return r.Lost > 0
 }
 
 // succeeded waits until a director alone has the address.
