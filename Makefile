@@ -33,7 +33,7 @@ unit: ## seconds, without root
 race:
 	CGO_ENABLED=1 go test -race $(PURE)
 
-FUZZ := vrrp/FuzzParse vrrp/track/FuzzNetlink vrrp/track/FuzzInotify vrrp/track/FuzzProc garp/FuzzParse \
+FUZZ := vrrp/FuzzParse vrrp/speaker/FuzzParseIPv4 vrrp/speaker/FuzzParseIPv6 vrrp/track/FuzzNetlink vrrp/track/FuzzInotify vrrp/track/FuzzProc garp/FuzzParse \
 	configs/FuzzParse configs/FuzzBulk configs/FuzzSections director/ipvs/genl/FuzzParse director/ipvs/genl/FuzzAnswers \
 	director/connsync/FuzzBeacon director/oracle/FuzzScan cmd/understudy/ipvsadm/FuzzParse cmd/understudy/ipvsadm/FuzzReadRules
 fuzz: ## FUZZTIME (so many inputs, or so long) for each target
