@@ -53,7 +53,7 @@ kernel-tcg: setup build ## the protocol, the tables and a large table on Debian'
 	go test ./integration -count=1 -v -run 'TestPackages/director/(ipvs|accept)|TestAcceptFalse' -bench Fill -benchtime 1x -timeout 60m
 
 bench: setup build ## beside keepalived, medians of 5
-	UNDERSTUDY_BIN=$(CURDIR)/bin/understudy go test ./integration/failover ./integration -p 1 -count=1 -run '^$$' -bench . -benchtime 1x -timeout 80m
+	UNDERSTUDY_BIN=$(CURDIR)/bin/understudy go test ./integration/failover ./integration -p 1 -count=1 -run '^$$' -bench . -benchtime 1x -timeout 180m
 
 lint:
 	@out=$$(gofmt -l cmd vrrp health director garp configs integration); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
