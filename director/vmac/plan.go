@@ -76,7 +76,7 @@ func plan(wanted []Device, have []link.Device) (steps []step, fit map[string]int
 func ours(l link.Device) bool {
 	m := l.HWAddr
 	return l.Kind == kind && l.Alias == link.Alias &&
-		m[0] == 0 && m[1] == 0 && m[2] == 0x5e && m[3] == 0 && (m[4] == 1 || m[4] == 2)
+		(m[0] == 0 || m[0] == veiled) && m[1] == 0 && m[2] == 0x5e && m[3] == 0 && (m[4] == 1 || m[4] == 2)
 }
 
 // difference says what of an interface of ours is not as wanted.
@@ -88,7 +88,7 @@ func difference(d Device, parent, l link.Device) string {
 	switch {
 	case l.Mode != modeBridge:
 		return fmt.Sprintf("mode %d", l.Mode)
-	case l.HWAddr != d.MAC:
+	case l.HWAddr != d.MAC && l.HWAddr != veil(d.MAC):
 		return "hardware address " + net.HardwareAddr(l.HWAddr[:]).String()
 	case l.Parent != below || l.ParentSpace != space:
 		return fmt.Sprintf("on the interface with index %d", l.Parent)
@@ -157,6 +157,26 @@ func raiseRequest(index int, up bool) *nl.NetlinkRequest {
 		info.Flags = unix.IFF_UP
 	}
 	req.AddData(info)
+	return req
+}
+
+// veiled is the bit of a hardware address that is locally administered (IEEE 802).
+const veiled = 2
+
+// veil returns the hardware address that an interface has while IPv6 addresses come
+// to it. The kernel reports the groups of an address, by a frame from the interface's
+// own address, perhaps before it answers for it; from the virtual MAC that would draw
+// the packets here too soon.
+func veil(mac [6]byte) [6]byte {
+	mac[0] |= veiled
+	return mac
+}
+
+// dressRequest gives an interface its hardware address.
+func dressRequest(index int, mac [6]byte) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	req.AddData(at(index))
+	req.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, mac[:]))
 	return req
 }
 

@@ -37,8 +37,9 @@ func newHoist() (*hoist, error) {
 	return &hoist{socket: socket, bell: make(chan struct{}, 1), idle: make(map[int]bool)}, nil
 }
 
-// up sets interfaces up and returns one error for each.
-func (h *hoist) up(ctx context.Context, indices []int) []error {
+// up sets interfaces up and returns one error for each. Those in dress get another
+// hardware address first.
+func (h *hoist) up(ctx context.Context, indices []int, dress map[int][6]byte) []error {
 	if len(indices) == 0 {
 		return nil
 	}
@@ -53,8 +54,31 @@ func (h *hoist) up(ctx context.Context, indices []int) []error {
 	reqs := make([]*nl.NetlinkRequest, len(indices))
 	for i, index := range indices {
 		reqs[i] = raiseRequest(index, true)
+		if mac, ok := dress[index]; ok {
+			reqs[i].AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, mac[:]))
+		}
 	}
 	return h.socket.Do(ctx, reqs, nil)
+}
+
+// dress gives interfaces their hardware addresses.
+func (h *hoist) dress(ctx context.Context, macs map[int][6]byte) error {
+	if len(macs) == 0 {
+		return nil
+	}
+	h.moving.Lock()
+	defer h.moving.Unlock()
+	var reqs []*nl.NetlinkRequest
+	for _, index := range slices.Sorted(maps.Keys(macs)) {
+		reqs = append(reqs, dressRequest(index, macs[index]))
+	}
+	var errs []error
+	for _, err := range h.socket.Do(ctx, reqs, nil) {
+		if err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("set a virtual MAC: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // leave has interfaces set down, unless they are set up before. It does not block.

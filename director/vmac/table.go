@@ -94,10 +94,20 @@ func (t *Table) settle(ctx context.Context, list addresses, ready map[string]int
 		}
 	}
 	var left []int
+	bare := make(map[int][6]byte) // still veiled: whoever was to change that was killed
 	for name, index := range ready {
-		if d, ok := found[index]; ok && d.Up && !holds[name] {
+		d, ok := found[index]
+		if ok && d.Up && !holds[name] {
 			left = append(left, index)
 		}
+		if ok && d.HWAddr[0]&veiled != 0 {
+			mac := d.HWAddr
+			mac[0] &^= veiled
+			bare[index] = mac
+		}
+	}
+	if err := t.keeper.hoist.dress(ctx, bare); err != nil {
+		return err
 	}
 	t.keeper.hoist.leave(left)
 	if len(strays) == 0 {
@@ -116,6 +126,7 @@ func (t *Table) Apply(ctx context.Context, changes []change) error {
 	}
 	var names []string
 	deletes := false
+	six := make(map[string]bool) // get IPv6 addresses
 	for _, c := range changes {
 		switch {
 		case !wanted[c.Key.Link]:
@@ -123,10 +134,12 @@ func (t *Table) Apply(ctx context.Context, changes []change) error {
 			deletes = true
 		default:
 			names = append(names, c.Key.Link)
+			six[c.Key.Link] = six[c.Key.Link] || c.Key.Prefix.Addr().Is6()
 		}
 	}
 	slices.Sort(names)
-	failed := t.prepare(ctx, slices.Compact(names))
+	bare := make(map[int][6]byte)
+	failed := t.prepare(ctx, slices.Compact(names), six, bare)
 	var errs []error
 	rest := changes
 	if len(failed) > 0 {
@@ -142,6 +155,7 @@ func (t *Table) Apply(ctx context.Context, changes []change) error {
 	if len(rest) > 0 {
 		errs = append(errs, t.addresses.Apply(ctx, rest))
 	}
+	errs = append(errs, t.keeper.hoist.dress(ctx, bare))
 	if deletes {
 		_, err := t.List(ctx)
 		errs = append(errs, err)
@@ -150,25 +164,26 @@ func (t *Table) Apply(ctx context.Context, changes []change) error {
 }
 
 // prepare makes interfaces of ours ready for addresses, and returns what went
-// wrong by name.
-func (t *Table) prepare(ctx context.Context, names []string) map[string]error {
+// wrong by name. Of those in six that were down it says in bare which hardware
+// address they are to get when the addresses are in place.
+func (t *Table) prepare(ctx context.Context, names []string, six map[string]bool, bare map[int][6]byte) map[string]error {
 	failed := make(map[string]error)
 	// Once more for those that were removed since the Keeper looked.
 	for range 2 {
-		names = t.lift(ctx, names, failed)
+		names = t.lift(ctx, names, six, bare, failed)
 		if len(names) == 0 {
 			return failed
 		}
 		_ = t.keeper.Check(ctx) // it has logged its error, and why tells it
 	}
-	for _, name := range t.lift(ctx, names, failed) {
+	for _, name := range t.lift(ctx, names, six, bare, failed) {
 		failed[name] = fmt.Errorf("set up the interface: %w", t.keeper.why(name))
 	}
 	return failed
 }
 
 // lift sets interfaces up and returns those that it does not find.
-func (t *Table) lift(ctx context.Context, names []string, failed map[string]error) (absent []string) {
+func (t *Table) lift(ctx context.Context, names []string, six map[string]bool, bare map[int][6]byte, failed map[string]error) (absent []string) {
 	if len(names) == 0 {
 		return nil
 	}
@@ -182,7 +197,7 @@ func (t *Table) lift(ctx context.Context, names []string, failed map[string]erro
 			absent = append(absent, name)
 		}
 	}
-	for i, err := range t.keeper.hoist.up(ctx, indices) {
+	for i, err := range t.keeper.hoist.up(ctx, indices, t.veils(ctx, there, indices, six, bare)) {
 		switch {
 		case errors.Is(err, unix.ENODEV):
 			absent = append(absent, there[i])
@@ -191,4 +206,34 @@ func (t *Table) lift(ctx context.Context, names []string, failed map[string]erro
 		}
 	}
 	return absent
+}
+
+// veils returns the hardware addresses that interfaces are to have while IPv6
+// addresses come to them, and notes in bare which they have otherwise. Those that are
+// up stay as they are.
+func (t *Table) veils(ctx context.Context, names []string, indices []int, six map[string]bool, bare map[int][6]byte) map[int][6]byte {
+	var look []int
+	for i, name := range names {
+		if six[name] {
+			look = append(look, indices[i])
+		}
+	}
+	if len(look) == 0 {
+		return nil
+	}
+	t.mu.Lock()
+	found, err := states(ctx, t.socket, look)
+	t.mu.Unlock()
+	if err != nil {
+		return nil // setting it up will fail too, or a report comes too soon
+	}
+	dress := make(map[int][6]byte)
+	for index, d := range found {
+		if !d.Up {
+			mac := d.HWAddr
+			mac[0] &^= veiled
+			bare[index], dress[index] = mac, veil(mac)
+		}
+	}
+	return dress
 }
