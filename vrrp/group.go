@@ -11,7 +11,7 @@ type Member struct {
 	Wants    bool
 	Leaving  bool
 	Farewell bool
-	Patience time.Duration // Config.LeaveTime
+	Patience time.Duration // Config.Patience
 }
 
 // Advice is what a Group tells one of its members to do.

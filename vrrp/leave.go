@@ -20,12 +20,23 @@ const (
 // heard its farewell speaks after a skew time, which is less than an interval (RFC
 // 9568 section 6.1), in version 2 than a second whatever the interval (RFC 3768
 // section 6.1). The rest is for the way and for a late wake-up.
-func (c Config) LeaveTime() time.Duration {
-	wait := c.Interval
+func (c Config) LeaveTime() time.Duration { return c.answer() + c.SkewTime(c.Interval) }
+
+// Patience is LeaveTime with the longest skew time that there is. Members of a group
+// wait so long, whatever becomes of their priorities meanwhile: they are to end it
+// together.
+func (c Config) Patience() time.Duration {
+	worst := c
+	worst.Priority = 0
+	return c.answer() + worst.SkewTime(c.Interval)
+}
+
+// answer is how long a successor may take to speak.
+func (c Config) answer() time.Duration {
 	if c.Version == V2 {
-		wait = min(wait, 10*time.Second) // a stop has to end some time
+		return min(c.Interval, 10*time.Second) // a stop has to end some time
 	}
-	return wait + c.SkewTime(c.Interval)
+	return c.Interval
 }
 
 // leave begins a Leave of a master.

@@ -73,7 +73,7 @@ func (l *loop) report(in *instance) {
 	in.want.Group.report(in.want.Place, vrrp.Member{
 		Known: l.told && !in.want.Standby, Ready: l.told && !in.want.Standby && in.own == vrrp.ReasonNone,
 		State: s.State, Wants: s.Wants, Leaving: s.Leaving, Farewell: s.Farewell,
-		Patience: in.config.LeaveTime(),
+		Patience: in.config.Patience(),
 	}, l.s.wakeUp)
 }
 

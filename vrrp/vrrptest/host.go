@@ -208,7 +208,7 @@ func (l *LAN) report(n *node) {
 	news := h.group.Report(n.place, vrrp.Member{
 		Known: n.known, Ready: n.known && n.own == vrrp.ReasonNone,
 		State: s.State, Wants: s.Wants, Leaving: s.Leaving, Farewell: s.Farewell,
-		Patience: n.config.LeaveTime(),
+		Patience: n.config.Patience(),
 	})
 	if !news {
 		return
