@@ -180,7 +180,13 @@ func startSuccessor(program string, files map[string]*os.File) (*successor, erro
 	}
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, successionEnv+"=") }),
 		successionEnv+"="+strings.Join(names, ","))
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	// What was handed over is in blocking mode now, for this process too: closing a
+	// listener would wait for the next call.
+	for _, f := range files {
+		_ = unix.SetNonblock(int(f.Fd()), true)
+	}
+	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("start %s: %w", program, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,4 +92,9 @@ func TestUpgrade(t *testing.T) {
 	if err != nil || after.PID != before.PID || after.Routers[0].State != "master" {
 		t.Errorf("after an upgrade that failed: process %d is %d, %v", before.PID, after.PID, err)
 	}
+	// And it can still be stopped.
+	if err := syscall.Kill(after.PID, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	site.Eventually(t, 10*time.Second, "the daemon to end", func() bool { return syscall.Kill(after.PID, 0) != nil })
 }
