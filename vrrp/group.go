@@ -187,9 +187,6 @@ func (g *Group) Patience() time.Duration {
 	return longest
 }
 
-// Leading reports whether the members are to be master.
-func (g *Group) Leading() bool { return g.leading }
-
 // State returns the state of the group as a whole: fault if a member is in fault,
 // init while one is, master when all are, otherwise backup.
 func (g *Group) State() State {

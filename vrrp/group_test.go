@@ -203,10 +203,10 @@ func TestGroupSize(t *testing.T) {
 	var g Group
 	g.Size(1)
 	g.Report(0, leads)
-	if g.Size(1); !g.Leading() {
+	if g.Size(1); !g.leading {
 		t.Error("it has forgotten")
 	}
-	if g.Size(2); g.Leading() || g.State() != StateInit {
+	if g.Size(2); g.leading || g.State() != StateInit {
 		t.Errorf("it still knows of %v", g.State())
 	}
 }
@@ -236,7 +236,7 @@ func TestUnreachableLinkDoesNotFlap(t *testing.T) {
 			}
 		}
 	}
-	if !deaf.Status().Wants || hears.Status().Wants || g.Leading() {
-		t.Errorf("%+v, %+v, leading %t", deaf.Status(), hears.Status(), g.Leading())
+	if !deaf.Status().Wants || hears.Status().Wants || g.leading {
+		t.Errorf("%+v, %+v, leading %t", deaf.Status(), hears.Status(), g.leading)
 	}
 }

@@ -176,6 +176,11 @@ func serveOrder(w http.ResponseWriter, r *http.Request, daemon controller) {
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout-time.Second)
 	defer cancel()
 	reply, err := daemon.order(ctx, q)
+	answer(w, reply, err)
+}
+
+// answer writes what a request has led to, as JSON, or as text why it was refused.
+func answer(w http.ResponseWriter, reply any, err error) {
 	switch {
 	case errors.Is(err, errUnknown):
 		http.Error(w, err.Error(), http.StatusNotFound)

@@ -164,10 +164,7 @@ func newDaemon(file string, config *configs.Config, log *slog.Logger, level *slo
 		d.director.RingAddresses()
 	}
 	d.sync = d.newSync()
-	d.elections.tracked = func(name string) tracked {
-		r := d.tracker.Lookup(name)
-		return tracked{fault: r.Fault, pending: r.Pending, adjust: r.Adjust}
-	}
+	d.elections.tracked = d.tracker.Lookup
 	d.metrics = newMonitoring(d.status, log)
 	d.elections.ready = func(limit time.Duration) bool {
 		ready, _ := d.sync.Ready(limit)

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/vrrp/notify"
 	"github.com/understudy-ha/understudy/vrrp/reign"
 	"github.com/understudy-ha/understudy/vrrp/speaker"
+	"github.com/understudy-ha/understudy/vrrp/track"
 )
 
 // elections runs one speaker per interface and address family that has virtual
@@ -28,7 +29,7 @@ type elections struct {
 	// most, may preempt. Nil: it may.
 	ready func(limit time.Duration) bool
 	// tracked reports what tracking does to a virtual router. Nil: nothing.
-	tracked func(name string) tracked
+	tracked func(name string) track.Result
 	reigns  *reign.Log    // what the process after this one must know; nil: it starts as backup
 	news    chan struct{} // capacity 1: what ready and tracked report may have changed
 
@@ -59,13 +60,6 @@ type seat struct {
 type place struct {
 	seat seat
 	vrid uint8
-}
-
-// tracked is what tracking does to a virtual router.
-type tracked struct {
-	fault   bool
-	pending bool // something is not known yet
-	adjust  int  // of the priority
 }
 
 // sway is what influences a virtual router beside its configuration.
@@ -145,46 +139,36 @@ func (e *elections) regroup(groups []configs.Group) {
 func (e *elections) sway() map[string]sway {
 	e.forgive()
 	all := map[string]sway{}
-	adjust := map[string]int{}
+	adjust := map[string]int{} // by name
+	shared := map[string]int{} // by group
 	for _, r := range e.routers {
 		s := sway{held: r.PreemptWhenReady && e.ready != nil && !e.ready(r.ReadyLimit)}
 		if e.tracked != nil {
 			t := e.tracked(r.Config.Name)
-			if t.fault {
+			if t.Fault {
 				s.fault = vrrp.ReasonTrack
 			}
-			s.held = s.held || t.pending
-			adjust[r.Config.Name] += t.adjust
-			if r.Group != "" {
-				adjust["group "+r.Group] += t.adjust
-			}
+			s.held = s.held || t.Pending
+			adjust[r.Config.Name] = t.Adjust
+			shared[r.Group] += t.Adjust
 		}
-		e.mu.Lock()
-		if h, ok := e.handed[r.Config.Name]; ok {
-			s.held, s.handover = s.held || h.holds, h.count
-		}
-		e.mu.Unlock()
 		all[r.Config.Name] = s
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, r := range e.routers {
 		s := all[r.Config.Name]
 		by := adjust[r.Config.Name]
 		if r.Group != "" {
-			by = adjust["group "+r.Group]
+			by = shared[r.Group]
 		}
-		s.priority = adjusted(r.Config.Priority, by)
+		s.priority = track.Result{Adjust: by}.Priority(r.Config.Priority)
+		if h, ok := e.handed[r.Config.Name]; ok {
+			s.held, s.handover = s.held || h.holds, h.count
+		}
 		all[r.Config.Name] = s
 	}
 	return all
-}
-
-// adjusted returns a priority that tracking has changed, within 1..254. The owner's
-// is fixed.
-func adjusted(priority uint8, by int) uint8 {
-	if priority == vrrp.PriorityOwner || by == 0 {
-		return priority
-	}
-	return uint8(min(max(int(priority)+by, 1), vrrp.PriorityOwner-1))
 }
 
 // refresh tells the speakers what has changed beside the configuration.

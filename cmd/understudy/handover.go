@@ -219,15 +219,7 @@ func (e *elections) away() []string {
 // opposite.
 func serveHandover(w http.ResponseWriter, r *http.Request, daemon controller) {
 	reply, err := daemon.handOverTo(r.Context(), r.FormValue("router"), r.FormValue("release") != "")
-	switch {
-	case errors.Is(err, errUnknown):
-		http.Error(w, err.Error(), http.StatusNotFound)
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-	default:
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(reply)
-	}
+	answer(w, reply, err)
 }
 
 // handOverTo makes virtual routers give way, or lets them preempt again.

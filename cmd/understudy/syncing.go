@@ -163,10 +163,5 @@ func serveSync(w http.ResponseWriter, daemon controller) {
 
 func serveSyncProbe(w http.ResponseWriter, r *http.Request, daemon controller) {
 	reply, err := daemon.syncProbe(r.Context())
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(reply)
+	answer(w, reply, err)
 }

@@ -239,13 +239,10 @@ func (d duplicate) File() (*os.File, error) {
 // serveUpgrade carries out POST upgradePath, and lets the daemon end after its answer.
 func serveUpgrade(w http.ResponseWriter, r *http.Request, daemon controller) {
 	reply, err := daemon.upgrade(r.Context())
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-		return
+	answer(w, reply, err)
+	if err == nil {
+		daemon.end()
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(reply)
-	daemon.end()
 }
 
 func upgradeCommand() *cobra.Command {

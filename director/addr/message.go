@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/director/rtattr"
 )
 
 // From linux/if_addr.h, linux/if_link.h and linux/ip.h; golang.org/x/sys lacks them.
@@ -24,7 +25,7 @@ func parseLink(b []byte) linkInfo {
 		return linkInfo{err: fmt.Errorf("parse link: %d bytes are too short", len(b))}
 	}
 	l := linkInfo{index: int(int32(binary.NativeEndian.Uint32(b[4:])))}
-	for typ, value := range link.Attributes(b[unix.SizeofIfInfomsg:]) {
+	for typ, value := range rtattr.All(b[unix.SizeofIfInfomsg:]) {
 		switch typ {
 		case unix.IFLA_IFALIAS:
 			l.made = unix.ByteSliceToString(value) == link.Alias
@@ -38,11 +39,11 @@ func parseLink(b []byte) linkInfo {
 // promotes reports whether promote_secondaries is set on an interface, by its
 // IFLA_AF_SPEC.
 func promotes(spec []byte) bool {
-	for family, conf := range link.Attributes(spec) {
+	for family, conf := range rtattr.All(spec) {
 		if family != unix.AF_INET {
 			continue
 		}
-		for typ, values := range link.Attributes(conf) {
+		for typ, values := range rtattr.All(conf) {
 			const at = (devconfPromoteSecondaries - 1) * 4
 			if typ == unix.IFLA_INET_CONF && len(values) >= at+4 {
 				return binary.NativeEndian.Uint32(values[at:]) != 0

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/director/rtattr"
 )
 
 // Alias marks an interface as made by us (IFLA_IFALIAS of linux/if_link.h; ip
@@ -37,7 +39,7 @@ func ParseDevice(b []byte) (Device, error) {
 	if len(i.hwaddr) == len(d.HWAddr) {
 		copy(d.HWAddr[:], i.hwaddr)
 	}
-	for typ, value := range Attributes(b[unix.SizeofIfInfomsg:]) {
+	for typ, value := range rtattr.All(b[unix.SizeofIfInfomsg:]) {
 		switch typ {
 		case unix.IFLA_IFALIAS:
 			d.Alias = unix.ByteSliceToString(value)
@@ -54,7 +56,7 @@ func ParseDevice(b []byte) (Device, error) {
 
 // made decodes IFLA_LINKINFO.
 func (d *Device) made(info []byte) {
-	for typ, value := range Attributes(info) {
+	for typ, value := range rtattr.All(info) {
 		switch typ {
 		case unix.IFLA_INFO_KIND:
 			d.Kind = unix.ByteSliceToString(value)
@@ -62,7 +64,7 @@ func (d *Device) made(info []byte) {
 			if d.Kind != "macvlan" {
 				continue
 			}
-			for typ, value := range Attributes(value) {
+			for typ, value := range rtattr.All(value) {
 				if typ == unix.IFLA_MACVLAN_MODE {
 					d.Mode = uint32(number(value))
 				}

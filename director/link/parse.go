@@ -3,12 +3,13 @@ package link
 import (
 	"encoding/binary"
 	"fmt"
-	"iter"
 	"net"
 	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/director/rtattr"
 )
 
 // attrProto is IFA_PROTO of linux/if_addr.h.
@@ -46,7 +47,7 @@ func parseIface(b []byte) (iface, error) {
 		index: int(int32(binary.NativeEndian.Uint32(b[4:]))),
 		up:    flags&carrying == carrying,
 	}
-	for kind, value := range Attributes(b[unix.SizeofIfInfomsg:]) {
+	for kind, value := range rtattr.All(b[unix.SizeofIfInfomsg:]) {
 		switch kind {
 		case unix.IFLA_IFNAME:
 			i.name = unix.ByteSliceToString(value)
@@ -73,7 +74,7 @@ func ParseAddress(b []byte) (Address, error) {
 		Secondary: b[0] == unix.AF_INET && flags&unix.IFA_F_SECONDARY != 0,
 	}
 	var local, address netip.Addr
-	for kind, value := range Attributes(b[unix.SizeofIfAddrmsg:]) {
+	for kind, value := range rtattr.All(b[unix.SizeofIfAddrmsg:]) {
 		switch kind {
 		case unix.IFA_LOCAL:
 			local, _ = netip.AddrFromSlice(value)
@@ -99,24 +100,6 @@ func ParseAddress(b []byte) (Address, error) {
 	tentative := flags&unix.IFA_F_TENTATIVE != 0 && flags&unix.IFA_F_OPTIMISTIC == 0
 	a.Usable = !tentative && flags&unix.IFA_F_DADFAILED == 0
 	return a, nil
-}
-
-// Attributes yields the route attributes in b (linux/rtnetlink.h), without the
-// flag bits of their types, and stops at the first that does not fit.
-func Attributes(b []byte) iter.Seq2[uint16, []byte] {
-	return func(yield func(uint16, []byte) bool) {
-		for len(b) >= unix.SizeofRtAttr {
-			size := int(binary.NativeEndian.Uint16(b))
-			if size < unix.SizeofRtAttr || size > len(b) {
-				return
-			}
-			kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-			if !yield(kind, b[unix.SizeofRtAttr:size]) {
-				return
-			}
-			b = b[min(len(b), (size+unix.RTA_ALIGNTO-1)&^(unix.RTA_ALIGNTO-1)):]
-		}
-	}
 }
 
 // judge reports whether any of the netlink messages in b is news, and whether

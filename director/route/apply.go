@@ -73,6 +73,17 @@ func (a *application) failAll(changes []change, err error) {
 	}
 }
 
+// send makes the requests, one for each of changes. The errors that are tolerated say
+// that what is to go has gone.
+func (a *application) send(changes []change, reqs []*nl.NetlinkRequest, tolerated ...error) {
+	for i, err := range a.socket.Do(a.ctx, reqs, nil) {
+		known := func(one error) bool { return errors.Is(err, one) }
+		if err != nil && !slices.ContainsFunc(tolerated, known) {
+			a.fail(changes[i], err)
+		}
+	}
+}
+
 // create returns a request for the route of c.
 func (a *application) create(c change, flags int) *nl.NetlinkRequest {
 	s := c.New.Route
@@ -151,11 +162,7 @@ func (a *application) replaceRoutes(changes []change) {
 			}
 		}
 	}
-	for i, err := range a.socket.Do(a.ctx, reqs, nil) {
-		if err != nil && !errors.Is(err, unix.ESRCH) {
-			a.fail(sent[i], err)
-		}
-	}
+	a.send(sent, reqs, unix.ESRCH)
 }
 
 // does returns what tells whether an entry will do for c.
@@ -186,11 +193,7 @@ func (a *application) deleteRoutes(changes []change) {
 			}
 		}
 	}
-	for i, err := range a.socket.Do(a.ctx, reqs, nil) {
-		if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.ENETDOWN) {
-			a.fail(sent[i], err)
-		}
-	}
+	a.send(sent, reqs, unix.ESRCH, unix.ENODEV, unix.ENETDOWN)
 }
 
 // createRules creates the rules that are not there, whosever. The kernel cannot be
@@ -211,11 +214,7 @@ func (a *application) createRules(changes []change) {
 		sent = append(sent, c)
 		reqs = append(reqs, ruleRequest(unix.RTM_NEWRULE, unix.NLM_F_CREATE, c.Key.Rule))
 	}
-	for i, err := range a.socket.Do(a.ctx, reqs, nil) {
-		if err != nil {
-			a.fail(sent[i], err)
-		}
-	}
+	a.send(sent, reqs)
 }
 
 // is returns what tells whether an entry is the rule r.
@@ -256,9 +255,5 @@ func (a *application) deleteRules(changes []change) {
 	for _, c := range left {
 		a.fail(c, errors.New("the kernel would delete another rule of this priority and table in its place, which stands before it; remove that one, or give it another priority"))
 	}
-	for i, err := range a.socket.Do(a.ctx, reqs, nil) {
-		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) {
-			a.fail(sent[i], err)
-		}
-	}
+	a.send(sent, reqs, unix.ENOENT, unix.ESRCH)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/director/rtattr"
 )
 
 // entry is one route of the kernel.
@@ -98,7 +99,7 @@ func parseRoute(b []byte) (entry, bool, error) {
 	} else {
 		e.spec.Scope = director.Scope(b[6])
 	}
-	for kind, value := range link.Attributes(b[unix.SizeofRtMsg:]) {
+	for kind, value := range rtattr.All(b[unix.SizeofRtMsg:]) {
 		switch kind {
 		case unix.RTA_DST:
 			destination, _ = netip.AddrFromSlice(value)

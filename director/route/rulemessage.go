@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/director"
 	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/director/rtattr"
 )
 
 // From linux/fib_rules.h; golang.org/x/sys lacks them. Struct fib_rule_hdr is as
@@ -96,7 +97,7 @@ func parseRule(b []byte) (ruleEntry, bool, error) {
 	e.rule.IPv6 = fam == unix.AF_INET6
 	e.rule.Table = uint32(b[4])
 	var from, to netip.Addr
-	for kind, value := range link.Attributes(b[unix.SizeofRtMsg:]) {
+	for kind, value := range rtattr.All(b[unix.SizeofRtMsg:]) {
 		switch kind {
 		case fraSrc:
 			from, _ = netip.AddrFromSlice(value)

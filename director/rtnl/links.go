@@ -10,7 +10,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/director/rtattr"
 )
 
 // LinkRequest asks for the interface called name.
@@ -37,7 +37,7 @@ func ParseLink(b []byte) (index int, name string, err error) {
 		return 0, "", fmt.Errorf("parse link: %d bytes are too short", len(b))
 	}
 	index = int(int32(binary.NativeEndian.Uint32(b[4:])))
-	for typ, value := range link.Attributes(b[unix.SizeofIfInfomsg:]) {
+	for typ, value := range rtattr.All(b[unix.SizeofIfInfomsg:]) {
 		if typ == unix.IFLA_IFNAME {
 			name = unix.ByteSliceToString(value)
 		}

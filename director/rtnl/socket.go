@@ -12,7 +12,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/director/rtattr"
 )
 
 const (
@@ -298,7 +298,7 @@ func answer(m syscall.NetlinkMessage) error {
 	if skip > len(m.Data) {
 		return errno
 	}
-	for typ, value := range link.Attributes(m.Data[skip:]) {
+	for typ, value := range rtattr.All(m.Data[skip:]) {
 		if typ == unix.NLMSGERR_ATTR_MSG && len(value) > 1 {
 			return fmt.Errorf("%w: %s", errno, value[:len(value)-1])
 		}

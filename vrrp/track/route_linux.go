@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/director/rtattr"
 )
 
 const (
@@ -82,7 +84,7 @@ func parseRoute(b []byte) (dst netip.Prefix, table uint32, hops []route, err err
 	var via netip.Addr
 	var index int
 	var multipath []byte
-	for kind, value := range attributes(b[unix.SizeofRtMsg:]) {
+	for kind, value := range rtattr.All(b[unix.SizeofRtMsg:]) {
 		switch kind {
 		case unix.RTA_DST:
 			a, ok := netip.AddrFromSlice(value)
@@ -115,7 +117,7 @@ func parseRoute(b []byte) (dst netip.Prefix, table uint32, hops []route, err err
 			break
 		}
 		r := route{prefix: dst, index: int(int32(binary.NativeEndian.Uint32(multipath[4:]))), dead: uint32(multipath[2])&deadHop != 0}
-		for kind, value := range attributes(multipath[unix.SizeofRtNexthop:size]) {
+		for kind, value := range rtattr.All(multipath[unix.SizeofRtNexthop:size]) {
 			r.via, r.index = hop(kind, value, r.via, r.index)
 		}
 		hops = append(hops, r)

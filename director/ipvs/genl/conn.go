@@ -11,7 +11,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/director/rtattr"
 )
 
 // Patience is how long a Conn waits for one answer of the kernel.
@@ -238,7 +238,7 @@ func (c *Conn) lookup(x *exchange) (id uint16, err error) {
 		if err != nil {
 			return err
 		}
-		for kind, value := range link.Attributes(b) {
+		for kind, value := range rtattr.All(b) {
 			if kind == nl.GENL_CTRL_ATTR_FAMILY_ID && len(value) == 2 {
 				id = native.Uint16(value)
 			}

@@ -10,7 +10,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/understudy-ha/understudy/director/link"
+	"github.com/understudy-ha/understudy/director/rtattr"
 )
 
 var (
@@ -65,7 +65,7 @@ func answer(m message) error {
 	if skip > len(m.body) {
 		return errno
 	}
-	for kind, value := range link.Attributes(m.body[skip:]) {
+	for kind, value := range rtattr.All(m.body[skip:]) {
 		if kind == unix.NLMSGERR_ATTR_MSG && len(value) > 1 {
 			return fmt.Errorf("%w: %q", errno, value[:len(value)-1])
 		}
@@ -88,7 +88,7 @@ func nested(body []byte, want uint16) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for kind, value := range link.Attributes(b) {
+	for kind, value := range rtattr.All(b) {
 		if kind == want {
 			return value, nil
 		}
@@ -157,7 +157,7 @@ func parseStats(b []byte) (s Stats) {
 		&s.Connections, &s.InPackets, &s.OutPackets, &s.InBytes, &s.OutBytes,
 		&s.CPS, &s.InPPS, &s.OutPPS, &s.InBPS, &s.OutBPS,
 	}
-	for kind, value := range link.Attributes(b) {
+	for kind, value := range rtattr.All(b) {
 		if kind >= 1 && kind <= statsCount {
 			*fields[kind-1] = number(value)
 		}
@@ -175,7 +175,7 @@ func (p *parser) service(body []byte) (Service, error) {
 		s                               Service
 		addr, mask, narrow, wide, flags []byte
 	)
-	for kind, value := range link.Attributes(b) {
+	for kind, value := range rtattr.All(b) {
 		switch kind {
 		case svcFamily:
 			s.Family = uint16(number(value))
@@ -238,7 +238,7 @@ func (p *parser) destination(family uint16, body []byte) (Destination, error) {
 		d                  Destination
 		addr, narrow, wide []byte
 	)
-	for kind, value := range link.Attributes(b) {
+	for kind, value := range rtattr.All(b) {
 		switch kind {
 		case destAddress:
 			addr = value
@@ -289,7 +289,7 @@ func (p *parser) daemon(body []byte) (Daemon, error) {
 		return Daemon{}, fmt.Errorf("parse synchronisation daemon: %w", err)
 	}
 	var d Daemon
-	for kind, value := range link.Attributes(b) {
+	for kind, value := range rtattr.All(b) {
 		switch kind {
 		case daemonState:
 			d.State = DaemonState(number(value))
@@ -326,7 +326,7 @@ func numbers(body []byte, fields map[uint16]*uint32) error {
 		return err
 	}
 	found := 0
-	for kind, value := range link.Attributes(b) {
+	for kind, value := range rtattr.All(b) {
 		if f := fields[kind]; f != nil && len(value) == 4 {
 			*f = native.Uint32(value)
 			found++
